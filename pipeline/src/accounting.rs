@@ -1,0 +1,193 @@
+//! Accounting: what came in and what became of it, so that the sum can be checked at any moment.
+//! In: counts from sources, fan-outs, transforms, buffers and sinks, once an array. Out: one line that adds up.
+//! Holds: plain atomics; no lock, nothing per event.
+//!
+//! `received + copies = delivered + rejected + dead_lettered + dropped + skipped + discarded + held`.
+//! A copy is an event that a fan-out gave to one more consumer; each copy has a fate of its own.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+#[derive(Debug, Default)]
+struct Totals {
+    received: AtomicU64,
+    copies: AtomicU64,
+    delivered: AtomicU64,
+    rejected: AtomicU64,
+    dead_lettered: AtomicU64,
+    dropped: AtomicU64,
+    skipped: AtomicU64,
+    discarded: AtomicU64,
+    retried: AtomicU64,
+}
+
+/// The pipeline's books. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger(Arc<Totals>);
+
+macro_rules! adders {
+    ($($(#[$doc:meta])* $name:ident => $field:ident),* $(,)?) => {$(
+        $(#[$doc])*
+        pub fn $name(&self, events: u64) {
+            self.0.$field.fetch_add(events, Ordering::Relaxed);
+        }
+    )*};
+}
+
+impl Ledger {
+    adders! {
+        /// Events that a source brought in.
+        add_received => received,
+        /// Events that a fan-out gave to one more consumer.
+        add_copies => copies,
+        /// Events that a transform dropped, or that no consumer was configured for.
+        add_dropped => dropped,
+        /// Events that are fine but call for no output.
+        add_skipped => skipped,
+        /// Events that a full `drop_newest` buffer let go.
+        add_discarded => discarded,
+    }
+
+    /// The books of one sink.
+    #[must_use]
+    pub fn account(&self) -> ComponentAccount {
+        ComponentAccount { ledger: self.clone(), touched: Arc::default() }
+    }
+
+    /// The sums as they stand now. While events flow, `held` may be off by what is just being counted.
+    #[must_use]
+    pub fn balance(&self) -> Balance {
+        let read = |total: &AtomicU64| total.load(Ordering::Relaxed);
+        let totals = &self.0;
+        // What left is read first: so the sum never shows more out than in.
+        let (delivered, rejected) = (read(&totals.delivered), read(&totals.rejected));
+        let (dead_lettered, dropped) = (read(&totals.dead_lettered), read(&totals.dropped));
+        let (skipped, discarded) = (read(&totals.skipped), read(&totals.discarded));
+        let retried = read(&totals.retried);
+        let (copies, received) = (read(&totals.copies), read(&totals.received));
+        let out = delivered + rejected + dead_lettered + dropped + skipped + discarded;
+        let held = (received + copies).saturating_sub(out);
+        Balance {
+            received,
+            copies,
+            delivered,
+            rejected,
+            dead_lettered,
+            dropped,
+            skipped,
+            discarded,
+            held,
+            retried,
+        }
+    }
+}
+
+/// Where one sink counts what became of its events.
+#[derive(Clone, Debug, Default)]
+pub struct ComponentAccount {
+    ledger: Ledger,
+    touched: Arc<AtomicU64>,
+}
+
+impl ComponentAccount {
+    fn add(&self, total: &AtomicU64, events: u64) {
+        total.fetch_add(events, Ordering::Relaxed);
+        self.touched.fetch_add(events, Ordering::Relaxed);
+    }
+
+    /// Events that the destination has.
+    pub fn add_delivered(&self, events: u64) {
+        self.add(&self.ledger.0.delivered, events);
+    }
+
+    /// Events that failed for good.
+    pub fn add_rejected(&self, events: u64) {
+        self.add(&self.ledger.0.rejected, events);
+    }
+
+    /// Events that failed for good and were kept in a dead letter file.
+    pub fn add_dead_lettered(&self, events: u64) {
+        self.add(&self.ledger.0.dead_lettered, events);
+    }
+
+    /// Attempts beyond the first, for the live status.
+    pub fn add_retried(&self, records: u64) {
+        self.ledger.0.retried.fetch_add(records, Ordering::Relaxed);
+    }
+
+    /// How many events this sink has accounted for.
+    #[must_use]
+    pub fn accounted(&self) -> u64 {
+        self.touched.load(Ordering::Relaxed)
+    }
+}
+
+/// The books at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Balance {
+    /// Events that sources brought in.
+    pub received: u64,
+    /// Events that fan-outs gave to one more consumer.
+    pub copies: u64,
+    /// Events that their destination has.
+    pub delivered: u64,
+    /// Events that failed for good.
+    pub rejected: u64,
+    /// Events that failed for good and were kept in a dead letter file.
+    pub dead_lettered: u64,
+    /// Events that a transform dropped, or that no consumer was configured for.
+    pub dropped: u64,
+    /// Events that called for no output.
+    pub skipped: u64,
+    /// Events that a full `drop_newest` buffer let go.
+    pub discarded: u64,
+    /// Events that are still on their way.
+    pub held: u64,
+    /// Attempts beyond the first.
+    pub retried: u64,
+}
+
+impl fmt::Display for Balance {
+    /// `received 10 = delivered 9 + rejected 0 + dead-lettered 0 + dropped 1 + skipped 0`, with the rarer
+    /// terms where they are not zero.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "received {}", self.received)?;
+        if self.copies > 0 {
+            write!(formatter, " + copies {}", self.copies)?;
+        }
+        write!(
+            formatter,
+            " = delivered {} + rejected {} + dead-lettered {} + dropped {} + skipped {}",
+            self.delivered, self.rejected, self.dead_lettered, self.dropped, self.skipped
+        )?;
+        for (name, value) in [("discarded", self.discarded), ("not delivered", self.held)] {
+            if value > 0 {
+                write!(formatter, " + {name} {value}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_adds_up() {
+        let ledger = Ledger::default();
+        let account = ledger.account();
+        ledger.add_received(10);
+        ledger.add_copies(2);
+        account.add_delivered(7);
+        account.add_rejected(1);
+        ledger.add_skipped(1);
+        let balance = ledger.balance();
+        assert_eq!(balance.held, 3);
+        assert_eq!(
+            balance.to_string(),
+            "received 10 + copies 2 = delivered 7 + rejected 1 + dead-lettered 0 + dropped 0 + skipped 1 + not delivered 3"
+        );
+    }
+}
