@@ -1,0 +1,94 @@
+//! Clock: time as the service sees it.
+//! In: this machine's clock and, after a refusal for skew, the service's `Date`. Out: the time to sign with.
+//! Never: changes this machine's clock; learns from an answer that did not complain.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use aws_smithy_async::time::{SharedTimeSource, TimeSource};
+
+/// How far this machine's clock is from the service's, in whole seconds. Positive: this machine is behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Skew {
+    /// Service's time minus this machine's.
+    pub seconds: i64,
+}
+
+/// A clock that can be corrected. Clones share the correction.
+#[derive(Clone, Debug)]
+pub(in crate::kinesis) struct ServiceClock {
+    machine: SharedTimeSource,
+    /// Service's time minus this machine's, in milliseconds.
+    offset_millis: Arc<AtomicI64>,
+}
+
+impl ServiceClock {
+    pub(in crate::kinesis) fn new(machine: SharedTimeSource) -> Self {
+        Self { machine, offset_millis: Arc::new(AtomicI64::new(0)) }
+    }
+
+    /// Takes the service's time as the truth from now on.
+    pub(in crate::kinesis) fn learn(&self, service: SystemTime) -> Skew {
+        let offset = millis_between(self.machine.now(), service);
+        self.offset_millis.store(offset, Ordering::Relaxed);
+        Skew { seconds: offset / 1000 }
+    }
+
+    /// What `learn` would find, without taking it.
+    pub(in crate::kinesis) fn measure(&self, service: SystemTime) -> Skew {
+        Skew { seconds: millis_between(self.machine.now(), service) / 1000 }
+    }
+
+    /// What was learned, if anything.
+    pub(in crate::kinesis) fn skew(&self) -> Option<Skew> {
+        match self.offset_millis.load(Ordering::Relaxed) / 1000 {
+            0 => None,
+            seconds => Some(Skew { seconds }),
+        }
+    }
+}
+
+impl TimeSource for ServiceClock {
+    fn now(&self) -> SystemTime {
+        let now = self.machine.now();
+        let offset = self.offset_millis.load(Ordering::Relaxed);
+        let span = Duration::from_millis(offset.unsigned_abs());
+        let shifted = if offset < 0 { now.checked_sub(span) } else { now.checked_add(span) };
+        shifted.unwrap_or(now)
+    }
+}
+
+fn millis_between(earlier: SystemTime, later: SystemTime) -> i64 {
+    let clamp = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+    match later.duration_since(earlier) {
+        Ok(span) => clamp(span),
+        Err(error) => -clamp(error.duration()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_smithy_async::time::StaticTimeSource;
+
+    use super::*;
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_slow_clock_is_corrected_forward_and_a_fast_one_back() {
+        let clock = ServiceClock::new(StaticTimeSource::new(at(10_000)).into());
+        assert_eq!(clock.now(), at(10_000));
+        assert_eq!(clock.skew(), None);
+        assert_eq!(clock.learn(at(10_600)), Skew { seconds: 600 });
+        assert_eq!(clock.now(), at(10_600));
+        assert_eq!(clock.clone().learn(at(9_000)), Skew { seconds: -1_000 });
+        assert_eq!(clock.now(), at(9_000), "clones share what was learned");
+    }
+}
