@@ -1,0 +1,215 @@
+//! Index: the first look at a record, 64 bytes at a time: where its strings begin and end.
+//! In: the record.  Out: positions of all quotes that are not escaped, of all escapes, and whether there is non-ASCII.
+//! Never: branches on single bytes of ordinary text. The grammar between the strings is `reader.rs`'s.
+
+use wide::u8x16;
+
+const BLOCK_BYTES: usize = 64;
+
+/// The positions, kept between records so that nothing is allocated in the steady state.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    quotes: Vec<u32>,
+    quote_count: usize,
+    escapes: Vec<u32>,
+    /// A control character inside a string, or an escape that JSON does not know.
+    broken: bool,
+    ascii: bool,
+}
+
+impl Index {
+    /// Positions of the quotes: even entries open a string, odd ones close it.
+    pub(crate) fn quotes(&self) -> &[u32] {
+        &self.quotes[..self.quote_count]
+    }
+
+    /// Positions of the backslashes that start an escape.
+    pub(crate) fn escapes(&self) -> &[u32] {
+        &self.escapes
+    }
+
+    /// Whether a string holds something that JSON forbids.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// Whether all bytes are below 0x80.
+    pub(crate) fn is_ascii(&self) -> bool {
+        self.ascii
+    }
+
+    /// Gives memory back that a giant record left behind.
+    pub(crate) fn shrink(&mut self, most: usize) {
+        if self.quotes.len() > most {
+            self.quotes.truncate(most);
+            self.quotes.shrink_to_fit();
+        }
+        if self.escapes.capacity() > most {
+            self.escapes.clear();
+            self.escapes.shrink_to(most);
+        }
+    }
+
+    pub(crate) fn build(&mut self, record: &[u8]) {
+        self.quote_count = 0;
+        self.escapes.clear();
+        self.broken = false;
+        let mut high = u8x16::ZERO;
+        let mut carry = Carry::default();
+        let (blocks, rest) = record.as_chunks::<BLOCK_BYTES>();
+        let mut base = 0;
+        for block in blocks {
+            self.block(block, base, &mut carry, &mut high);
+            base += BLOCK_BYTES as u32;
+        }
+        if !rest.is_empty() {
+            let mut block = [b' '; BLOCK_BYTES];
+            block[..rest.len()].copy_from_slice(rest);
+            self.block(&block, base, &mut carry, &mut high);
+        }
+        self.ascii = high.to_bitmask() == 0;
+        if !self.escapes.is_empty() {
+            self.broken |= !escapes_are_valid(record, &self.escapes);
+        }
+    }
+
+    #[inline(always)]
+    fn block(&mut self, block: &[u8; BLOCK_BYTES], base: u32, carry: &mut Carry, high: &mut u8x16) {
+        let v = lanes(block);
+        let quote = u8x16::splat(b'"');
+        let mut quotes = mask(v.map(|lane| lane.simd_eq(quote)));
+        let odd = v.map(|lane| lane.simd_eq(u8x16::splat(b'\\')) | is_control(lane));
+        *high |= (v[0] | v[1]) | (v[2] | v[3]);
+        if (((odd[0] | odd[1]) | (odd[2] | odd[3])).to_bitmask() != 0) | carry.escaped {
+            let inside = self.quote_count % 2 == 1;
+            quotes = self.odd_block(v, quotes, base, inside, carry);
+        }
+        self.push(quotes, base);
+    }
+
+    /// A block with a backslash or a control character (often only line breaks between tokens).
+    #[inline(never)]
+    fn odd_block(
+        &mut self,
+        v: [u8x16; 4],
+        mut quotes: u64,
+        base: u32,
+        inside: bool,
+        carry: &mut Carry,
+    ) -> u64 {
+        let mut backslashes = mask(v.map(|lane| lane.simd_eq(u8x16::splat(b'\\'))));
+        if carry.escaped {
+            backslashes &= !1;
+            quotes &= !1;
+            carry.escaped = false;
+        }
+        while backslashes != 0 {
+            let at = backslashes.trailing_zeros();
+            self.escapes.push(base + at);
+            // The backslash itself and the character that it escapes.
+            let escaped = 1_u64.checked_shl(at + 1).unwrap_or(0);
+            backslashes &= !(1 << at | escaped);
+            quotes &= !escaped;
+            carry.escaped = at == 63;
+        }
+        let controls = mask(v.map(is_control));
+        if controls != 0 {
+            let in_string = prefix_xor(quotes) ^ if inside { u64::MAX } else { 0 };
+            self.broken |= controls & in_string != 0;
+        }
+        quotes
+    }
+
+    #[inline(always)]
+    fn push(&mut self, mut quotes: u64, base: u32) {
+        const ROOM: usize = 64;
+        if self.quotes.len() < self.quote_count + ROOM {
+            self.quotes.resize((self.quote_count + ROOM).next_power_of_two().max(1024), 0);
+        }
+        let count = quotes.count_ones() as usize;
+        let start = self.quote_count;
+        self.quote_count += count;
+        let Some(slots) = self.quotes[start..].first_chunk_mut::<ROOM>() else { return };
+        // Always eight, then more only if there are more: cheaper than asking after each.
+        let mut next = || {
+            let at = base + quotes.trailing_zeros();
+            quotes &= quotes.wrapping_sub(1);
+            at
+        };
+        for slot in &mut slots[..8] {
+            *slot = next();
+        }
+        if count > 8 {
+            for slot in &mut slots[8..16] {
+                *slot = next();
+            }
+            if count > 16 {
+                for slot in &mut slots[16..count] {
+                    *slot = next();
+                }
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Carry {
+    /// The first character of the next block is escaped.
+    escaped: bool,
+}
+
+#[inline(always)]
+fn lanes(block: &[u8; BLOCK_BYTES]) -> [u8x16; 4] {
+    let (lanes, _) = block.as_chunks::<16>();
+    [u8x16::from(lanes[0]), u8x16::from(lanes[1]), u8x16::from(lanes[2]), u8x16::from(lanes[3])]
+}
+
+#[inline(always)]
+fn is_control(lane: u8x16) -> u8x16 {
+    lane.min(u8x16::splat(0x1f)).simd_eq(lane)
+}
+
+#[inline(always)]
+fn mask(lanes: [u8x16; 4]) -> u64 {
+    let [a, b, c, d] = lanes.map(|lane| u64::from(lane.to_bitmask()));
+    (a | b << 16) | (c | d << 16) << 32
+}
+
+/// Bit i of the result is the parity of bits 0 to i.
+fn prefix_xor(mut bits: u64) -> u64 {
+    for shift in [1, 2, 4, 8, 16, 32] {
+        bits ^= bits << shift;
+    }
+    bits
+}
+
+/// Whether every escape is one of JSON's, and no half of a surrogate pair stands alone.
+fn escapes_are_valid(record: &[u8], escapes: &[u32]) -> bool {
+    let mut escapes = escapes.iter().map(|at| *at as usize);
+    while let Some(at) = escapes.next() {
+        match record.get(at + 1) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {}
+            Some(b'u') => match code_unit(record, at) {
+                None => return false,
+                Some(0xdc00..=0xdfff) => return false,
+                Some(0xd800..=0xdbff) => {
+                    if escapes.next() != Some(at + 6) || record.get(at + 7) != Some(&b'u') {
+                        return false;
+                    }
+                    if !matches!(code_unit(record, at + 6), Some(0xdc00..=0xdfff)) {
+                        return false;
+                    }
+                }
+                Some(_) => {}
+            },
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// The number of `\uXXXX` at `at`.
+pub(crate) fn code_unit(record: &[u8], at: usize) -> Option<u32> {
+    let digits = record.get(at + 2..at + 6)?;
+    digits.iter().try_fold(0, |number, digit| Some(number << 4 | char::from(*digit).to_digit(16)?))
+}

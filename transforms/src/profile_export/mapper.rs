@@ -1,0 +1,158 @@
+//! Mapper: one record in, one outcome out (specification, section 7): the way through all the other files, in order.
+//! In: bytes and the time.  Out: output bytes and the profile's key, appended to the caller's buffers; counters.
+//! Never: allocates per event in the steady state; reads a clock; logs.
+
+use bytes::BufMut;
+
+use super::event::Event;
+use super::identities;
+use super::index::Index;
+use super::outcome::{Counters, DropReason, Outcome};
+use super::plan::Plan;
+use super::profile::Profile;
+use super::reader::{Broken, Reader};
+use super::render::Render;
+use super::text::LONGEST_RECORD_BYTES;
+use super::time::Timestamp;
+use super::trigger::Triggers;
+
+/// Scratch larger than this is given back after the record that needed it: 1 MiB, the usual limit of a Kinesis record.
+const KEPT_SCRATCH_BYTES: usize = 1 << 20;
+
+/// Maps records, one after the other. One per instance of the transform: it owns the memory of `trigger: change`.
+#[derive(Debug)]
+pub struct Mapper {
+    plan: Plan,
+    index: Index,
+    event: Event,
+    render: Render,
+    triggers: Triggers,
+    counters: Counters,
+}
+
+impl Mapper {
+    pub(crate) fn new(plan: Plan) -> Self {
+        Self {
+            index: Index::default(),
+            event: Event::default(),
+            render: Render::default(),
+            triggers: Triggers::new(&plan),
+            counters: Counters::default(),
+            plan,
+        }
+    }
+
+    /// Maps one record. On [`Outcome::Export`], and only then, the output is appended to `out` and the profile's key
+    /// (`<namespace in lower case>:<id>`, section 8.3) to `key`; an event without a key leaves `key` as it is.
+    ///
+    /// `now` matters only if [`Mapper::needs_clock`].
+    pub fn map(
+        &mut self,
+        record: &[u8],
+        now: Timestamp,
+        out: &mut impl BufMut,
+        key: &mut impl BufMut,
+    ) -> Outcome {
+        let outcome = self.run(record, now);
+        self.counters.count(outcome);
+        if outcome == Outcome::Export {
+            out.put_slice(self.render.out.written());
+            if let Some((namespace, identity)) = identities::key(&self.event, &self.plan, record) {
+                for byte in namespace.name.of(record, &self.event.arena) {
+                    key.put_u8(byte.to_ascii_lowercase());
+                }
+                key.put_u8(b':');
+                key.put_slice(identity.id.of(record, &self.event.arena));
+            }
+        }
+        if record.len() > KEPT_SCRATCH_BYTES {
+            self.shrink();
+        }
+        outcome
+    }
+
+    fn run(&mut self, record: &[u8], now: Timestamp) -> Outcome {
+        match self.read(record, now) {
+            Err(reason) => Outcome::Dropped(reason),
+            Ok(()) => {
+                let any_attribute = self.render.look(&self.event, &self.plan);
+                let outcome = self.triggers.decide(&self.event, &self.plan, record, any_attribute);
+                if outcome == Outcome::Export {
+                    self.render.write(&self.event, &self.plan, record);
+                }
+                outcome
+            }
+        }
+    }
+
+    /// Steps 1 to 8.
+    fn read(&mut self, record: &[u8], now: Timestamp) -> Result<(), DropReason> {
+        if record.len() > LONGEST_RECORD_BYTES {
+            return Err(DropReason::InvalidJson);
+        }
+        self.index.build(record);
+        if !self.index.is_ascii() && simdutf8::basic::from_utf8(record).is_err() {
+            return Err(DropReason::InvalidUtf8);
+        }
+        if self.index.is_broken() {
+            return Err(DropReason::InvalidJson);
+        }
+        self.event.clear(self.plan.nodes.len());
+        let reader = Reader::new(record, &self.index, self.plan.max_depth);
+        let mut profile = Profile { plan: &self.plan, reader, event: &mut self.event, now };
+        match profile.document() {
+            Err(Broken::Json) => return Err(DropReason::InvalidJson),
+            Err(Broken::TooDeep) => return Err(DropReason::TooDeep),
+            Ok(false) => return Err(DropReason::NotAnObject),
+            Ok(true) => {}
+        }
+        let event = &mut self.event;
+        if !event.found {
+            return Err(DropReason::NoProfile);
+        }
+        if event.memberships.bad {
+            return Err(DropReason::BadSegmentMembership);
+        }
+        if event.identities.bad {
+            return Err(DropReason::BadIdentityMap);
+        }
+        let identities = identities::settle(event, &self.plan, record);
+        self.counters.identities_ignored += identities.ignored;
+        if identities.usable == 0 && self.plan.drop_without_identity {
+            return Err(DropReason::NoIdentity);
+        }
+        event.memberships.count_ignored(&mut self.counters);
+        Ok(())
+    }
+
+    fn shrink(&mut self) {
+        self.index.shrink(KEPT_SCRATCH_BYTES / size_of::<u32>());
+        self.event.shrink(KEPT_SCRATCH_BYTES);
+        self.render.out.shrink(KEPT_SCRATCH_BYTES);
+    }
+
+    /// Whether `map` looks at `now`. If not, the caller need not ask the clock.
+    pub fn needs_clock(&self) -> bool {
+        self.plan.needs_clock()
+    }
+
+    /// Counts since the mapper was made, or since they were last taken.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Takes the counts and starts again at zero.
+    pub fn take_counters(&mut self) -> Counters {
+        std::mem::take(&mut self.counters)
+    }
+
+    /// How many profiles `trigger: change` remembers now.
+    pub fn profiles_remembered(&self) -> usize {
+        self.triggers.profiles_remembered()
+    }
+
+    /// Bytes held to remember them, spare room included.
+    pub fn memory_held_bytes(&self) -> usize {
+        self.triggers.held_bytes()
+    }
+}

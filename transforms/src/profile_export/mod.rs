@@ -1,0 +1,38 @@
+//! `profile_export`: customer-profile events in, the JSON of Adobe's streaming profile exports out.
+//!
+//! The specification is the project's profile-export specification; sections named in comments are its sections. The way of
+//! a record, a noun a file: `index` (where the strings are) ▶ `reader` (the grammar between them) ▶ `profile` (what the plan
+//! asks for; `copy` for attribute values) ▶ `identities` ▶ `trigger` (`fingerprint`, `memory`) ▶ `render` ▶ `write`. `mapper` is
+//! the door. `config` ▶ `plan` happens once.
+//!
+//! You will not find here: a tree of the document, an allocation per event, a clock, a pipeline type, a log line.
+
+mod config;
+mod copy;
+mod error;
+mod event;
+mod fingerprint;
+mod identities;
+mod index;
+mod mapper;
+mod memory;
+mod names;
+mod outcome;
+mod plan;
+mod profile;
+mod reader;
+mod render;
+mod text;
+mod time;
+mod trigger;
+mod write;
+
+pub use config::{
+    Arrays, AttributeChange, AttributeSelector, ExpiredMemberships, KeyStyle, NamespaceCase,
+    OnMissingIdentity, Operator, ProfileExportConfig, Segment, SegmentScope, StatusVocabulary, Trigger,
+    UnknownStatus,
+};
+pub use error::{ConfigError, ConfigErrorCode};
+pub use mapper::Mapper;
+pub use outcome::{Counters, DropReason, IgnoreReason, Outcome, SkipReason};
+pub use time::Timestamp;

@@ -1,0 +1,110 @@
+//! Text: where the characters of a string are, and the renaming of field names (specification, 5.2).
+//! In: positions found by `reader.rs`.  Out: slices, and names in platform spelling.
+//! Never: owns bytes. A string without escapes stays in the record; one with escapes is decoded once into the arena.
+
+/// Set in [`Text::at`] when the characters are in the arena and not in the record.
+const IN_ARENA: u32 = 1 << 31;
+/// Longer records are refused: positions have 31 bits, and the arena may need a multiple of the record. A Kinesis
+/// record has 10 MiB at most, so that nothing useful is lost.
+pub(crate) const LONGEST_RECORD_BYTES: usize = 1 << 28;
+
+/// The decoded characters of one string.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Text {
+    at: u32,
+    len: u32,
+}
+
+impl Text {
+    pub(crate) const NONE: Self = Self { at: u32::MAX, len: 0 };
+
+    pub(crate) fn in_record(start: usize, end: usize) -> Self {
+        Self { at: start as u32, len: (end - start) as u32 }
+    }
+
+    pub(crate) fn in_arena(start: usize, end: usize) -> Self {
+        Self { at: start as u32 | IN_ARENA, len: (end - start) as u32 }
+    }
+
+    pub(crate) fn is_none(self) -> bool {
+        self.at == u32::MAX
+    }
+
+    pub(crate) fn is_in_arena(self) -> bool {
+        self.at & IN_ARENA != 0
+    }
+
+    pub(crate) fn start(self) -> usize {
+        (self.at & !IN_ARENA) as usize
+    }
+
+    pub(crate) fn len(self) -> usize {
+        self.len as usize
+    }
+
+    #[inline(always)]
+    pub(crate) fn of<'a>(self, record: &'a [u8], arena: &'a [u8]) -> &'a [u8] {
+        let whole = if self.is_in_arena() { arena } else { record };
+        let start = self.start();
+        &whole[start..start + self.len()]
+    }
+
+    /// The same text without its first `n` bytes.
+    pub(crate) fn skip(self, n: usize) -> Self {
+        Self { at: self.at + n as u32, len: self.len - n as u32 }
+    }
+}
+
+/// How much a name weighs where several become one: a name that needs no renaming beats one that does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Rank {
+    #[default]
+    Unseen,
+    Renamed,
+    Plain,
+}
+
+/// The platform spelling of a field name: one `xdm:` is removed, `@id` and `@type` become `_id` and `_type`.
+#[inline(always)]
+pub(crate) fn renamed(name: &[u8]) -> (&[u8], Rank) {
+    match name.first() {
+        Some(b'x') if name.len() > 4 && name.starts_with(b"xdm:") => (&name[4..], Rank::Renamed),
+        Some(b'@') if name == b"@id" => (b"_id", Rank::Renamed),
+        Some(b'@') if name == b"@type" => (b"_type", Rank::Renamed),
+        _ => (name, Rank::Plain),
+    }
+}
+
+/// Reads eight bytes, the ones past the end as zero.
+#[inline(always)]
+fn word(bytes: &[u8]) -> u64 {
+    if let Some(eight) = bytes.first_chunk::<8>() {
+        return u64::from_le_bytes(*eight);
+    }
+    if let (Some(low), Some(high)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        return u64::from(u32::from_le_bytes(*low)) | u64::from(u32::from_le_bytes(*high)) << 32;
+    }
+    match bytes {
+        [] => 0,
+        [a] => u64::from(*a),
+        [a, b] => u64::from(*a) | u64::from(*b) << 8,
+        [a, b, c, ..] => u64::from(*a) | u64::from(*b) << 8 | u64::from(*c) << 16,
+    }
+}
+
+/// A cheap signature: length, first and last eight bytes, and eight in the middle of a long name. Equal names have
+/// equal signatures; unequal ones mostly differ. Not safe against someone who chooses names to collide.
+#[inline(always)]
+pub(crate) fn signature(name: &[u8]) -> u64 {
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let first = word(name);
+    let last = match name.last_chunk::<8>() {
+        Some(eight) => u64::from_le_bytes(*eight),
+        None => first,
+    };
+    let mut mixed = (first ^ last.rotate_left(29)).wrapping_add(name.len() as u64).wrapping_mul(ODD);
+    if name.len() > 24 {
+        mixed ^= word(&name[name.len() / 2..]).wrapping_mul(ODD).rotate_left(17);
+    }
+    mixed ^ (mixed >> 32)
+}
