@@ -2,4 +2,5 @@
 //! In: lines or bodies of a source; events of a sink. Out: events that keep their bytes; bytes.
 
 pub mod compression;
+pub mod decoding;
 pub mod encoding;
