@@ -1,0 +1,378 @@
+//! Lines: from a stream of bytes, read in any pieces, to whole lines that share the memory they were read into.
+//! In: reads of up to 256 KiB. Out: chunks of whole lines, each line a slice.
+//! Holds: one incomplete line, at most `max_line_bytes` and one read of it.
+//! Never: cuts a line, copies a line more than once, keeps a line that is too long (it is told with place and length).
+
+use bytes::Bytes;
+use memchr::{memchr, memmem, memrchr};
+
+/// How much is asked for in one read. Measured: less costs system calls, more leaves the processor's cache.
+pub(crate) const READ_BYTES: usize = 256 * 1024;
+
+/// What ends a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Delimiter(Box<[u8]>);
+
+impl Delimiter {
+    /// A delimiter of one or more bytes; `None` if it is empty.
+    pub(crate) fn new(bytes: &[u8]) -> Option<Self> {
+        (!bytes.is_empty()).then(|| Self(bytes.into()))
+    }
+
+    pub(crate) fn byte(byte: u8) -> Self {
+        Self(Box::new([byte]))
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn find(&self, text: &[u8]) -> Option<usize> {
+        match &*self.0 {
+            [byte] => memchr(*byte, text),
+            many => memmem::find(text, many),
+        }
+    }
+
+    /// The last delimiter of those that follow each other from the beginning of `text`.
+    fn find_last(&self, text: &[u8]) -> Option<usize> {
+        match &*self.0 {
+            [byte] => memrchr(*byte, text),
+            // From the left, since a delimiter such as `\n\n` can overlap itself.
+            many => memmem::find_iter(text, many).last(),
+        }
+    }
+
+    /// A `\r` before a `\n` belongs to the line's end.
+    fn trim<'a>(&self, line: &'a [u8]) -> &'a [u8] {
+        match line {
+            [line @ .., b'\r'] if *self.0 == *b"\n" => line,
+            line => line,
+        }
+    }
+}
+
+/// What `LineBuffer` needs to know of lines.
+#[derive(Clone, Debug)]
+pub(crate) struct LineRules {
+    pub(crate) delimiter: Delimiter,
+    /// The longest line in bytes, its end not counted.
+    pub(crate) max_line_bytes: usize,
+}
+
+/// A line that is longer than it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooLong {
+    /// Where it begins in the stream.
+    pub(crate) offset: u64,
+    /// Its length, its end not counted.
+    pub(crate) bytes: u64,
+}
+
+/// Collects reads until they make whole lines.
+#[derive(Debug)]
+pub(crate) struct LineBuffer {
+    rules: LineRules,
+    buffer: Vec<u8>,
+    /// Where `buffer` begins in the stream.
+    offset: u64,
+    /// The delimiter does not begin before here.
+    searched: usize,
+    /// Where the line begins that is too long and not over yet.
+    skipping: Option<u64>,
+}
+
+impl LineBuffer {
+    /// A buffer for a stream whose next byte stands at `offset`, which begins a line.
+    pub(crate) fn new(rules: LineRules, offset: u64) -> Self {
+        Self { rules, buffer: Vec::new(), offset, searched: 0, skipping: None }
+    }
+
+    /// Where the next read appends what it reads; there is room for a good piece.
+    pub(crate) fn space(&mut self) -> &mut Vec<u8> {
+        if self.buffer.capacity() - self.buffer.len() < READ_BYTES / 4 {
+            self.buffer.reserve(READ_BYTES);
+        }
+        &mut self.buffer
+    }
+
+    /// The position after the last byte read.
+    pub(crate) fn end(&self) -> u64 {
+        self.offset + self.buffer.len() as u64
+    }
+
+    /// Where the first line begins that was not given out.
+    pub(crate) fn start(&self) -> u64 {
+        self.skipping.unwrap_or(self.offset)
+    }
+
+    /// The whole lines read so far, if there are any.
+    pub(crate) fn take(&mut self) -> Option<Chunk> {
+        let too_long = self.skip();
+        if self.skipping.is_some() {
+            return None;
+        }
+        let width = self.rules.delimiter.len();
+        let Some(last) = self.rules.delimiter.find_last(&self.buffer[self.searched..]) else {
+            // Two bytes of grace: a `\r` that belongs to the end, and the delimiter itself if it is one byte.
+            if self.buffer.len() > self.rules.max_line_bytes + width + 1 {
+                self.skipping = Some(self.offset);
+                self.skip();
+            } else {
+                self.searched = (self.buffer.len() + 1).saturating_sub(width);
+            }
+            return too_long.map(|too_long| Chunk::new(Bytes::new(), self.offset, Some(too_long)));
+        };
+        let end = self.searched + last + width;
+        self.searched = 0;
+        let bytes = self.split(end);
+        let chunk = Chunk::new(bytes, self.offset, too_long);
+        self.offset += end as u64;
+        Some(chunk)
+    }
+
+    /// At the end of the stream: what is left is a line, too.
+    pub(crate) fn take_last(&mut self) -> Option<Chunk> {
+        let offset = self.offset;
+        self.offset = self.end();
+        let rest = Bytes::from(std::mem::take(&mut self.buffer));
+        self.searched = 0;
+        if let Some(start) = self.skipping.take() {
+            let too_long = TooLong { offset: start, bytes: self.offset - start };
+            return Some(Chunk::new(Bytes::new(), self.offset, Some(too_long)));
+        }
+        (!rest.is_empty()).then(|| Chunk::new(rest, offset, None))
+    }
+
+    /// Lets go of a line that is too long, as far as it was read; returns it when its end was found.
+    fn skip(&mut self) -> Option<TooLong> {
+        let start = self.skipping?;
+        let delimiter = &self.rules.delimiter;
+        let found = delimiter.find(&self.buffer);
+        let gone = match found {
+            Some(at) => at + delimiter.len(),
+            // The last bytes may be the beginning of the delimiter.
+            None => (self.buffer.len() + 1).saturating_sub(delimiter.len()),
+        };
+        self.buffer.drain(..gone);
+        self.offset += gone as u64;
+        self.searched = 0;
+        let at = found?;
+        self.skipping = None;
+        Some(TooLong { offset: start, bytes: self.offset - (gone - at) as u64 - start })
+    }
+
+    /// Gives away the first `end` bytes: a small part of the buffer as a copy of its own size, so that a lone line
+    /// does not hold a whole buffer, else the buffer itself; then only the incomplete line moves.
+    fn split(&mut self, end: usize) -> Bytes {
+        if end < self.buffer.capacity() / 4 {
+            let bytes = Bytes::copy_from_slice(&self.buffer[..end]);
+            self.buffer.drain(..end);
+            return bytes;
+        }
+        let mut next = Vec::with_capacity(READ_BYTES + self.buffer.len() - end);
+        next.extend_from_slice(&self.buffer[end..]);
+        let mut full = std::mem::replace(&mut self.buffer, next);
+        full.truncate(end);
+        full.shrink_to_fit();
+        Bytes::from(full)
+    }
+}
+
+/// Whole lines that were read together.
+#[derive(Clone, Debug)]
+pub(crate) struct Chunk {
+    bytes: Bytes,
+    /// Bytes of `bytes` that were given out.
+    taken: usize,
+    offset: u64,
+    /// A line before these that was too long.
+    too_long: Option<TooLong>,
+}
+
+/// What stands between two line ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Line {
+    /// Nothing.
+    Empty,
+    /// A record.
+    Record {
+        /// Where it begins in the stream.
+        offset: u64,
+        /// The line without its end; a slice of what was read.
+        bytes: Bytes,
+    },
+    /// A line that is longer than it may be.
+    TooLong(TooLong),
+}
+
+impl Chunk {
+    fn new(bytes: Bytes, offset: u64, too_long: Option<TooLong>) -> Self {
+        Self { bytes, taken: 0, offset, too_long }
+    }
+
+    /// Where the next line begins in the stream.
+    pub(crate) fn position(&self) -> u64 {
+        self.offset + self.taken as u64
+    }
+
+    /// Bytes that were read, those of a line that was too long not counted.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether all lines were given out.
+    pub(crate) fn is_done(&self) -> bool {
+        self.taken == self.bytes.len() && self.too_long.is_none()
+    }
+
+    /// The next line.
+    #[inline]
+    pub(crate) fn next_line(&mut self, rules: &LineRules) -> Option<Line> {
+        if let Some(too_long) = self.too_long.take() {
+            return Some(Line::TooLong(too_long));
+        }
+        let rest = &self.bytes[self.taken..];
+        if rest.is_empty() {
+            return None;
+        }
+        let offset = self.position();
+        let (line, step) = match rules.delimiter.find(rest) {
+            Some(end) => (&rest[..end], end + rules.delimiter.len()),
+            None => (rest, rest.len()),
+        };
+        let length = rules.delimiter.trim(line).len();
+        let line = if length == 0 {
+            Line::Empty
+        } else if length > rules.max_line_bytes {
+            Line::TooLong(TooLong { offset, bytes: length as u64 })
+        } else {
+            Line::Record { offset, bytes: self.bytes.slice(self.taken..self.taken + length) }
+        };
+        self.taken += step;
+        Some(line)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn rules(delimiter: &[u8], max_line_bytes: usize) -> LineRules {
+        LineRules { delimiter: Delimiter::new(delimiter).unwrap(), max_line_bytes }
+    }
+
+    /// All lines of `stream`, read in pieces that end at `borders`.
+    fn read(stream: &[u8], borders: &[usize], rules: &LineRules) -> Vec<Line> {
+        let mut buffer = LineBuffer::new(rules.clone(), 0);
+        let mut lines = Vec::new();
+        let mut take = |chunk: Option<Chunk>| {
+            let mut chunk = chunk?;
+            while let Some(line) = chunk.next_line(rules) {
+                lines.push(line);
+            }
+            Some(())
+        };
+        let mut from = 0;
+        for to in borders.iter().copied().chain([stream.len()]) {
+            buffer.space().extend_from_slice(&stream[from..to]);
+            from = to;
+            take(buffer.take());
+        }
+        assert!(buffer.take().is_none(), "everything whole was taken");
+        take(buffer.take_last());
+        assert_eq!(buffer.start(), stream.len() as u64);
+        lines
+    }
+
+    /// The same by the plainest means.
+    fn split(stream: &[u8], delimiter: &[u8], max_line_bytes: usize) -> Vec<Line> {
+        let mut lines = Vec::new();
+        let mut offset = 0;
+        let mut rest = stream;
+        while !rest.is_empty() {
+            let end = rest.windows(delimiter.len()).position(|window| window == delimiter);
+            let line = &rest[..end.unwrap_or(rest.len())];
+            let trimmed = if delimiter == b"\n" { line.strip_suffix(b"\r").unwrap_or(line) } else { line };
+            lines.push(match trimmed.len() {
+                0 => Line::Empty,
+                bytes if bytes > max_line_bytes => Line::TooLong(TooLong { offset, bytes: bytes as u64 }),
+                _ => Line::Record { offset, bytes: Bytes::copy_from_slice(trimmed) },
+            });
+            let step = end.map_or(rest.len(), |end| end + delimiter.len());
+            offset += step as u64;
+            rest = &rest[step..];
+        }
+        lines
+    }
+
+    /// The length of a line that was let go unseen counts its `\r`, since nobody looked at its last byte.
+    fn forgive_cr(lines: Vec<Line>) -> Vec<Line> {
+        let forgive = |line| match line {
+            Line::TooLong(too_long) => Line::TooLong(TooLong { bytes: 0, ..too_long }),
+            line => line,
+        };
+        lines.into_iter().map(forgive).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn any_pieces_give_the_lines_of_the_whole(
+            stream in prop::collection::vec(prop::sample::select(&b"ab\r\n;"[..]), 0..200),
+            borders in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
+            delimiter in prop::sample::select(vec![&b"\n"[..], b";", b"a\nb", b"\r\n", b"aa"]),
+            max_line_bytes in 1usize..30,
+        ) {
+            let mut borders: Vec<_> = borders.iter().map(|border| border.index(stream.len() + 1)).collect();
+            borders.sort_unstable();
+            let rules = rules(delimiter, max_line_bytes);
+            let lines = read(&stream, &borders, &rules);
+            let expected = split(&stream, delimiter, max_line_bytes);
+            prop_assert_eq!(forgive_cr(lines), forgive_cr(expected));
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_told_and_never_held() {
+        let rules = rules(b"\n", 1000);
+        let mut buffer = LineBuffer::new(rules.clone(), 0);
+        buffer.space().extend_from_slice(b"first\n");
+        let mut first = buffer.take().unwrap();
+        assert!(matches!(first.next_line(&rules), Some(Line::Record { offset: 0, .. })));
+        for _ in 0..1000 {
+            buffer.space().extend_from_slice(&[b'x'; 10_000]);
+            assert!(buffer.take().is_none());
+            assert!(buffer.buffer.len() <= 10_000 + 1002);
+        }
+        buffer.space().extend_from_slice(b"yz\nnext\n");
+        let mut chunk = buffer.take().unwrap();
+        let too_long = TooLong { offset: 6, bytes: 10_000_002 };
+        assert_eq!(chunk.next_line(&rules), Some(Line::TooLong(too_long)));
+        let next = Line::Record { offset: 10_000_009, bytes: Bytes::from_static(b"next") };
+        assert_eq!(chunk.next_line(&rules), Some(next));
+        assert_eq!(chunk.next_line(&rules), None);
+    }
+
+    #[test]
+    fn a_full_read_is_given_away_without_a_copy_and_a_small_one_is_copied_to_its_size() {
+        let rules = rules(b"\n", 1000);
+        let mut buffer = LineBuffer::new(rules, 0);
+        let space = buffer.space();
+        while space.len() < READ_BYTES / 2 {
+            space.extend_from_slice(b"0123456789\n");
+        }
+        let read_into = space.as_ptr();
+        space.extend_from_slice(b"rest");
+        let chunk = buffer.take().unwrap();
+        assert_eq!(chunk.bytes.as_ptr(), read_into);
+        let kept = buffer.space().as_ptr();
+        buffer.space().extend_from_slice(b" of it\n");
+        let chunk = buffer.take().unwrap();
+        assert_eq!(chunk.bytes, "rest of it\n");
+        assert_ne!(chunk.bytes.as_ptr(), kept);
+        assert_eq!(buffer.space().as_ptr(), kept, "the buffer stays");
+    }
+}
