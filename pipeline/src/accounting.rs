@@ -9,6 +9,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use metrics::Counter;
+
+use crate::component::ComponentKey;
+
 #[derive(Debug, Default)]
 struct Totals {
     received: AtomicU64,
@@ -49,10 +53,53 @@ impl Ledger {
         add_discarded => discarded,
     }
 
-    /// The books of one sink.
+    /// Takes back copies that reached nobody because their sending was cancelled.
+    pub(crate) fn take_back_copies(&self, events: u64) {
+        self.0.copies.fetch_sub(events, Ordering::Relaxed);
+    }
+
+    /// Takes back events that a source asked to hand over and then kept.
+    pub(crate) fn take_back_received(&self, events: u64) {
+        self.0.received.fetch_sub(events, Ordering::Relaxed);
+    }
+
+    /// Books what a transform made of `taken` events: `given` came out and `skipped` called for no output.
+    /// What is missing was dropped, what is too much are copies. Returns how many were dropped.
+    pub(crate) fn add_transformed(&self, taken: u64, given: u64, skipped: u64) -> u64 {
+        self.add_skipped(skipped);
+        let gone = given + skipped;
+        if gone > taken {
+            self.add_copies(gone - taken);
+        }
+        let dropped = taken.saturating_sub(gone);
+        self.add_dropped(dropped);
+        dropped
+    }
+
+    /// The books of one sink, without metrics.
     #[must_use]
     pub fn account(&self) -> ComponentAccount {
-        ComponentAccount { ledger: self.clone(), touched: Arc::default() }
+        ComponentAccount { ledger: self.clone(), own: Arc::default() }
+    }
+
+    /// The books of the sink `key`, with Vector's metrics: what is delivered counts as
+    /// `component_sent_events_total`, what is rejected or dead-lettered as `component_discarded_events_total`.
+    #[must_use]
+    pub fn account_for(&self, key: &ComponentKey, component_type: &'static str) -> ComponentAccount {
+        let labels = [
+            ("component_id", key.id().to_owned()),
+            ("component_kind", "sink".to_owned()),
+            ("component_type", component_type.to_owned()),
+        ];
+        let mut discard_labels = labels.to_vec();
+        discard_labels.push(("intentional", "false".to_owned()));
+        let own = Own {
+            touched: AtomicU64::new(0),
+            sent_events: metrics::counter!("component_sent_events_total", &labels),
+            sent_bytes: metrics::counter!("component_sent_event_bytes_total", &labels),
+            discarded: metrics::counter!("component_discarded_events_total", &discard_labels),
+        };
+        ComponentAccount { ledger: self.clone(), own: Arc::new(own) }
     }
 
     /// The sums as they stand now. While events flow, `held` may be off by what is just being counted.
@@ -83,32 +130,72 @@ impl Ledger {
     }
 }
 
-/// Where one sink counts what became of its events.
-#[derive(Clone, Debug, Default)]
+struct Own {
+    touched: AtomicU64,
+    sent_events: Counter,
+    sent_bytes: Counter,
+    discarded: Counter,
+}
+
+impl Default for Own {
+    fn default() -> Self {
+        Self {
+            touched: AtomicU64::new(0),
+            sent_events: Counter::noop(),
+            sent_bytes: Counter::noop(),
+            discarded: Counter::noop(),
+        }
+    }
+}
+
+/// Where one sink counts what became of its events. Clones share it.
+///
+/// A sink that keeps a clone counts for itself; for one that does not, the topology reads the fates of its
+/// events from their finalizers. The methods also count Vector's metrics: a sink must not count
+/// `component_sent_events_total` or `component_discarded_events_total` a second time.
+#[derive(Clone, Default)]
 pub struct ComponentAccount {
     ledger: Ledger,
-    touched: Arc<AtomicU64>,
+    own: Arc<Own>,
+}
+
+impl fmt::Debug for ComponentAccount {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("ComponentAccount")
+            .field("accounted", &self.accounted())
+            .finish_non_exhaustive()
+    }
 }
 
 impl ComponentAccount {
     fn add(&self, total: &AtomicU64, events: u64) {
         total.fetch_add(events, Ordering::Relaxed);
-        self.touched.fetch_add(events, Ordering::Relaxed);
+        self.own.touched.fetch_add(events, Ordering::Relaxed);
     }
 
     /// Events that the destination has.
     pub fn add_delivered(&self, events: u64) {
         self.add(&self.ledger.0.delivered, events);
+        self.own.sent_events.increment(events);
+    }
+
+    /// The estimated JSON size of events that the destination has; only a metric
+    /// (`component_sent_event_bytes_total`).
+    pub fn add_delivered_bytes(&self, json_bytes: u64) {
+        self.own.sent_bytes.increment(json_bytes);
     }
 
     /// Events that failed for good.
     pub fn add_rejected(&self, events: u64) {
         self.add(&self.ledger.0.rejected, events);
+        self.own.discarded.increment(events);
     }
 
     /// Events that failed for good and were kept in a dead letter file.
     pub fn add_dead_lettered(&self, events: u64) {
         self.add(&self.ledger.0.dead_lettered, events);
+        self.own.discarded.increment(events);
     }
 
     /// Attempts beyond the first, for the live status.
@@ -119,7 +206,12 @@ impl ComponentAccount {
     /// How many events this sink has accounted for.
     #[must_use]
     pub fn accounted(&self) -> u64 {
-        self.touched.load(Ordering::Relaxed)
+        self.own.touched.load(Ordering::Relaxed)
+    }
+
+    /// Whether someone else holds a clone.
+    pub(crate) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.own) > 1
     }
 }
 

@@ -4,10 +4,11 @@
 
 use std::collections::HashMap;
 
-use metrics::Counter;
-
 use crate::accounting::Ledger;
-use crate::event::{EstimatedJsonEncodedSizeOf, Event, EventArray, EventContainer, events_into_arrays};
+use crate::buffers::{BufferReceiver, QueueLimits, Weighed, queue};
+use crate::component::{ComponentKey, ComponentKind};
+use crate::event::{Event, EventArray, LostUnlessDrained, LostUnlessTaken, events_into_arrays};
+use crate::topology::telemetry::{ComponentLabels, Received, Sent};
 use crate::topology::{Fanout, FanoutError};
 
 /// Most events packed into one array when a source hands over single events.
@@ -38,8 +39,8 @@ pub struct SourceSender {
 #[derive(Clone)]
 struct Output {
     fanout: Fanout,
-    sent_events: Counter,
-    sent_bytes: Counter,
+    received: Received,
+    sent: Sent,
 }
 
 impl SourceSender {
@@ -51,20 +52,12 @@ impl SourceSender {
         outputs: HashMap<Option<String>, Fanout>,
         ledger: Ledger,
     ) -> Self {
+        let labels = ComponentLabels::new(ComponentKind::Source, component_type, component_id);
+        let received = Received::new(&labels);
         let mut sender = Self { primary: None, named: HashMap::new(), ledger };
         for (port, fanout) in outputs {
-            let label = port.clone().unwrap_or_else(|| "_default".to_owned());
-            let labels = [
-                ("component_kind", "source".to_owned()),
-                ("component_type", component_type.to_owned()),
-                ("component_id", component_id.to_owned()),
-                ("output", label),
-            ];
-            let output = Output {
-                fanout,
-                sent_events: metrics::counter!("component_sent_events_total", &labels),
-                sent_bytes: metrics::counter!("component_sent_event_bytes_total", &labels),
-            };
+            let sent = Sent::new(&labels, port.as_deref());
+            let output = Output { fanout, received: received.clone(), sent };
             match port {
                 None => sender.primary = Some(output),
                 Some(port) => {
@@ -75,52 +68,114 @@ impl SourceSender {
         sender
     }
 
-    /// Sends an array (or an event) by the primary output. Not cancel-safe: a cancelled call may
-    /// have reached some consumers.
-    ///
-    /// # Errors
-    /// `Closed` when the pipeline has ended.
-    pub async fn send_event(&mut self, events: impl Into<EventArray>) -> Result<(), SendError> {
-        Self::send(self.primary.as_mut(), &self.ledger, events.into()).await
+    /// A sender whose events arrive at the returned receiver; for tests of sources.
+    #[must_use]
+    pub fn new_test() -> (Self, BufferReceiver) {
+        let ledger = Ledger::default();
+        let (sender, receiver) = queue(QueueLimits::default(), ledger.clone());
+        let fanout = Fanout::new(vec![(ComponentKey::from("test"), sender)], ledger.clone());
+        (Self::new("test", "test", HashMap::from([(None, fanout)]), ledger), receiver)
     }
 
-    /// Sends events by the primary output, packed into arrays.
+    /// The pipeline's books, for what a source took but could not make an event of.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Sends an array (or an event) by the primary output; waits while a consumer is full.
+    ///
+    /// The pipeline may stay full for as long as a destination is away, so a source that wants to stop soon
+    /// races this call against its shutdown signal. A cancelled call has not handed over the events: a source that
+    /// waits for acknowledgements hears `Errored`, so that it brings them again next time. Of several consumers,
+    /// those that were faster may have got their copies; only then a replay doubles anything. That holds from the
+    /// call on, also if the future is never polled.
     ///
     /// # Errors
-    /// `Closed` when the pipeline has ended.
-    pub async fn send_batch(&mut self, events: impl IntoIterator<Item = Event>) -> Result<(), SendError> {
-        for array in events_into_arrays(events, Some(CHUNK_EVENTS)).collect::<Vec<_>>() {
-            Self::send(self.primary.as_mut(), &self.ledger, array).await?;
-        }
-        Ok(())
+    /// `Closed` when a consumer has ended; the events' finalizers then say `Errored`.
+    pub fn send_event<E: Into<EventArray>>(
+        &mut self,
+        events: E,
+    ) -> impl Future<Output = Result<(), SendError>> + Send + use<'_, E> {
+        let events = LostUnlessTaken::new(events.into());
+        Self::send(self.primary.as_ref(), &self.ledger, events)
+    }
+
+    /// Sends events by the primary output, packed into arrays. Cancelling it is as with [`Self::send_event`],
+    /// from the array on that is being sent.
+    ///
+    /// # Errors
+    /// `Closed` when a consumer has ended.
+    pub fn send_batch<E: IntoIterator<Item = Event>>(
+        &mut self,
+        events: E,
+    ) -> impl Future<Output = Result<(), SendError>> + Send + use<'_, E> {
+        Self::send_all(self.primary.as_ref(), &self.ledger, pack(events))
     }
 
     /// Sends events by the output `port`, packed into arrays.
     ///
     /// # Errors
-    /// `Closed` when the pipeline has ended or has no such port.
-    pub async fn send_batch_named(
+    /// `Closed` when a consumer has ended or the source has not declared this port.
+    pub fn send_batch_named<E: IntoIterator<Item = Event>>(
         &mut self,
         port: &str,
-        events: impl IntoIterator<Item = Event>,
+        events: E,
+    ) -> impl Future<Output = Result<(), SendError>> + Send + use<'_, E> {
+        Self::send_all(self.named.get(port), &self.ledger, pack(events))
+    }
+
+    async fn send_all(
+        output: Option<&Output>,
+        ledger: &Ledger,
+        arrays: LostUnlessDrained<std::vec::IntoIter<EventArray>>,
     ) -> Result<(), SendError> {
-        for array in events_into_arrays(events, Some(CHUNK_EVENTS)).collect::<Vec<_>>() {
-            Self::send(self.named.get_mut(port), &self.ledger, array).await?;
+        for array in arrays {
+            Self::send(output, ledger, LostUnlessTaken::new(array)).await?;
         }
         Ok(())
     }
 
-    async fn send(output: Option<&mut Output>, ledger: &Ledger, events: EventArray) -> Result<(), SendError> {
+    async fn send(
+        output: Option<&Output>,
+        ledger: &Ledger,
+        mut events: LostUnlessTaken<EventArray>,
+    ) -> Result<(), SendError> {
         let output = output.ok_or(SendError::Closed)?;
-        let count = events.len() as u64;
-        if count == 0 {
+        let load = Weighed::from(events.take().unwrap_or_default());
+        let weight = load.weight;
+        if weight.events == 0 {
             return Ok(());
         }
-        let bytes = events.estimated_json_encoded_size_of() as u64;
-        ledger.add_received(count);
-        output.fanout.send(events).await?;
-        output.sent_events.increment(count);
-        output.sent_bytes.increment(bytes);
+        output.received.count(weight);
+        // Booked before it is handed over, so that the books never show more out than in.
+        ledger.add_received(weight.events as u64);
+        let mut handing = HandingOver { ledger, events: weight.events as u64, reached: 0, ended: false };
+        let result = output.fanout.send_weighed(load, &mut handing.reached).await;
+        handing.ended = true;
+        result?;
+        output.sent.count(weight);
         Ok(())
+    }
+}
+
+fn pack(events: impl IntoIterator<Item = Event>) -> LostUnlessDrained<std::vec::IntoIter<EventArray>> {
+    let arrays: Vec<_> = events_into_arrays(events, Some(CHUNK_EVENTS)).collect();
+    LostUnlessDrained::new(arrays.into_iter())
+}
+
+/// Takes the events out of the books when their sending is cancelled before anyone got them.
+struct HandingOver<'a> {
+    ledger: &'a Ledger,
+    events: u64,
+    reached: usize,
+    ended: bool,
+}
+
+impl Drop for HandingOver<'_> {
+    fn drop(&mut self) {
+        if !self.ended && self.reached == 0 {
+            self.ledger.take_back_received(self.events);
+        }
     }
 }

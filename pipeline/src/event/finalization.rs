@@ -4,7 +4,7 @@
 //! Never: blocks, allocates per event, reports a batch twice.
 //!
 //! Names and the status lattice are vector-core's. An event that is dropped without a word leaves its
-//! batch `Delivered`, as there.
+//! batch `Delivered`, as there; one that is lost with a killed or panicked component makes it `Errored`.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
+
+use super::lost::losing;
 
 /// What became of one event. Ordered: a worse fate replaces a better one, never the other way round.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,18 +77,33 @@ impl BatchStatus {
     }
 }
 
-#[derive(Debug)]
+type Callback = Box<dyn FnOnce(BatchStatus) + Send + Sync>;
+
+enum Listener {
+    Future(oneshot::Sender<BatchStatus>),
+    Callback(Callback),
+}
+
 struct OwnedBatchNotifier {
     status: AtomicU8,
-    notifier: Option<oneshot::Sender<BatchStatus>>,
+    listener: Option<Listener>,
+}
+
+impl std::fmt::Debug for OwnedBatchNotifier {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let status = BatchStatus::from_u8(self.status.load(Ordering::Acquire));
+        formatter.debug_struct("BatchNotifier").field("status", &status).finish_non_exhaustive()
+    }
 }
 
 impl Drop for OwnedBatchNotifier {
     fn drop(&mut self) {
-        if let Some(notifier) = self.notifier.take() {
-            let status = BatchStatus::from_u8(*self.status.get_mut());
+        let status = BatchStatus::from_u8(*self.status.get_mut());
+        match self.listener.take() {
             // The source may be gone; then nobody waits for the answer.
-            let _ = notifier.send(status);
+            Some(Listener::Future(sender)) => drop(sender.send(status)),
+            Some(Listener::Callback(callback)) => callback(status),
+            None => {}
         }
     }
 }
@@ -100,11 +117,18 @@ impl BatchNotifier {
     #[must_use]
     pub fn new_with_receiver() -> (Self, BatchStatusReceiver) {
         let (sender, receiver) = oneshot::channel();
-        let notifier = OwnedBatchNotifier {
-            status: AtomicU8::new(BatchStatus::Delivered as u8),
-            notifier: Some(sender),
-        };
-        (Self(Arc::new(notifier)), BatchStatusReceiver(receiver))
+        (Self::with_listener(Listener::Future(sender)), BatchStatusReceiver(receiver))
+    }
+
+    /// A notifier that calls `callback` with the batch's status, once, on the thread that drops the last clone.
+    #[must_use]
+    pub fn new_with_callback(callback: impl FnOnce(BatchStatus) + Send + Sync + 'static) -> Self {
+        Self::with_listener(Listener::Callback(Box::new(callback)))
+    }
+
+    fn with_listener(listener: Listener) -> Self {
+        let status = AtomicU8::new(BatchStatus::Delivered as u8);
+        Self(Arc::new(OwnedBatchNotifier { status, listener: Some(listener) }))
     }
 
     /// As [`Self::new_with_receiver`] if `enabled`, else nothing.
@@ -265,12 +289,12 @@ impl EventFinalizers {
     }
 
     /// Adds those of `other` that are not in here yet.
-    pub fn merge(&mut self, other: Self) {
+    pub fn merge(&mut self, mut other: Self) {
         if self.is_empty() {
             *self = other;
             return;
         }
-        match other.0 {
+        match std::mem::take(&mut other.0) {
             Set::None => {}
             Set::One(one) => self.push(one),
             Set::Many(many) => many.into_iter().for_each(|one| self.push(one)),
@@ -307,6 +331,15 @@ impl EventFinalizers {
     pub fn update_sources(&mut self) {
         for finalizer in std::mem::take(self).as_slice() {
             finalizer.update_batch();
+        }
+    }
+}
+
+impl Drop for EventFinalizers {
+    /// An event that goes down with its component was not dropped on purpose; see [`super::lost`].
+    fn drop(&mut self) {
+        if !self.is_empty() && losing() {
+            self.update_status(EventStatus::Errored);
         }
     }
 }
