@@ -4,4 +4,5 @@
 mod books;
 mod ends;
 mod flow;
+mod metrics;
 mod toys;

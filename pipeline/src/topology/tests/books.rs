@@ -10,7 +10,7 @@ use crate::buffers::{QueueLimits, queue};
 use crate::config::{BufferConfig, WhenFull};
 use crate::event::BatchStatus;
 use crate::source_sender::SourceSender;
-use crate::topology::{Fanout, Outcome};
+use crate::topology::{Fanout, Outcome, Stop};
 
 /// One component's draw: what it does, and which of the outputs before it it reads.
 #[derive(Clone, Debug)]
@@ -126,6 +126,41 @@ proptest! {
         prop_assert_eq!(balance.rejected, taken(|says| !matches!(says, Says::Delivered)));
         if !sinks.iter().any(|sink| sink.drops_newest) {
             prop_assert_eq!(balance.discarded, 0);
+        }
+    }
+}
+
+/// Real threads, real time: sums that are off by a race would show here.
+#[test]
+fn the_books_add_up_when_threads_race_and_a_stop_comes_at_any_moment() {
+    let draws = |seed: usize, count: usize| {
+        let mut runner = proptest::test_runner::TestRunner::deterministic();
+        let all = prop::collection::vec(draw(), seed + count..seed + count + 1);
+        let drawn = proptest::strategy::ValueTree::current(&all.new_tree(&mut runner).unwrap());
+        drawn[seed..].iter().map(|draw| Draw { slow: false, ..draw.clone() }).collect::<Vec<_>>()
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(3).enable_all().build().unwrap();
+    for seed in 0..12 {
+        let sizes = vec![1, 40, 7];
+        let mut pipeline = pipeline(&[sizes.clone(), sizes], &draws(seed, 3), &draws(seed + 3, 2));
+        let endless = ToySource { arrays: vec![1, 40, 7], endless: true, ..ToySource::default() };
+        pipeline = pipeline.source("s0", endless.clone()).source("s1", endless);
+        for stop in [Stop::Graceful, Stop::Now] {
+            let pipeline = &pipeline;
+            let before = pipeline.balance();
+            let outcome = runtime.block_on(async {
+                let started = pipeline.start(None).await;
+                pipeline.until(|pipeline| pipeline.balance().received > before.received + 200).await;
+                started.stops.send(stop).unwrap();
+                started.outcome.await.unwrap()
+            });
+            let balance = pipeline.balance();
+            assert_adds_up(balance);
+            match outcome {
+                Outcome::Stopped => assert_eq!(balance.held, 0, "{balance}"),
+                Outcome::Aborted { not_delivered, .. } => assert_eq!(not_delivered, balance.held),
+                other => panic!("{other:?}"),
+            }
         }
     }
 }
