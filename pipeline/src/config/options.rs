@@ -30,7 +30,7 @@ impl GlobalOptions {
 }
 
 /// `acknowledgements: true`, or `acknowledgements: {enabled: true}`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct AcknowledgementsConfig {
     /// Whether sources wait until this sink has settled their events. Unset: the global setting.
     enabled: Option<bool>,
@@ -62,20 +62,38 @@ impl From<bool> for AcknowledgementsConfig {
     }
 }
 
+/// The forms that users write.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected true, false or a map with `enabled`")]
+enum AcknowledgementsForm {
+    /// The short form.
+    Bool(bool),
+    /// The long form.
+    Map {
+        /// Whether sources wait until this sink has settled their events. Unset: the global setting.
+        enabled: Option<bool>,
+    },
+    /// As if unset.
+    Null(()),
+}
+
 impl<'de> Deserialize<'de> for AcknowledgementsConfig {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged, expecting = "expected true, false or a map with `enabled`")]
-        enum Form {
-            Bool(bool),
-            Map { enabled: Option<bool> },
-            Null(()),
-        }
-        Ok(match Form::deserialize(deserializer)? {
-            Form::Bool(enabled) => enabled.into(),
-            Form::Map { enabled } => Self { enabled },
-            Form::Null(()) => Self::default(),
+        Ok(match AcknowledgementsForm::deserialize(deserializer)? {
+            AcknowledgementsForm::Bool(enabled) => enabled.into(),
+            AcknowledgementsForm::Map { enabled } => Self { enabled },
+            AcknowledgementsForm::Null(()) => Self::default(),
         })
+    }
+}
+
+impl JsonSchema for AcknowledgementsConfig {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "AcknowledgementsConfig".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        AcknowledgementsForm::json_schema(generator)
     }
 }
 
@@ -111,11 +129,17 @@ impl ProxyConfig {
         }
     }
 
-    /// What `http_proxy`, `https_proxy` and `no_proxy` say, lower case first.
+    /// What `http_proxy`, `https_proxy` and `no_proxy` say in the process's environment, lower case first.
     #[must_use]
     pub fn from_env() -> Self {
+        Self::from_lookup(&|name| std::env::var(name).ok())
+    }
+
+    /// The same with another way to look variables up.
+    #[must_use]
+    pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Self {
         let read = |lower: &str, upper: &str| {
-            [lower, upper].iter().find_map(|name| std::env::var(name).ok()).filter(|value| !value.is_empty())
+            [lower, upper].into_iter().filter_map(lookup).find(|value| !value.is_empty())
         };
         let no_proxy = read("no_proxy", "NO_PROXY").unwrap_or_default();
         Self {
