@@ -18,7 +18,8 @@ pub type Healthcheck = BoxFuture<'static, Result<()>>;
 /// A sink that is handed the whole stream and runs until it ends.
 #[async_trait]
 pub trait StreamSink<T>: Send {
-    /// Runs until `input` ends and everything taken is settled.
+    /// Runs until `input` ends and everything taken is settled. What a sink holds when it fails, it should mark
+    /// `Errored`: an event dropped without a word counts as delivered.
     ///
     /// # Errors
     /// When the sink cannot go on; the host then stops with exit code 1.

@@ -89,7 +89,8 @@ impl SourceSender {
     /// races this call against its shutdown signal. A cancelled call has not handed over the events: a source that
     /// waits for acknowledgements hears `Errored`, so that it brings them again next time. Of several consumers,
     /// those that were faster may have got their copies; only then a replay doubles anything. That holds from the
-    /// call on, also if the future is never polled.
+    /// call on, also if the future is never polled. A source that cannot bring events again should let the call
+    /// end: sinks go on while the pipeline stops, and the host's limit ends a wait that has no end.
     ///
     /// # Errors
     /// `Closed` when a consumer has ended; the events' finalizers then say `Errored`.

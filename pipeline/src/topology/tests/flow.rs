@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::toys::{Does, Form, Pipeline, Says, ToySink, ToySource, ToyTransform};
+use super::toys::{Board, Does, Form, Pipeline, Says, ToySink, ToySource, ToyTransform};
 use crate::component::ExtraContext;
-use crate::config::{BufferConfig, WhenFull};
+use crate::config::{BufferConfig, Format, WhenFull};
 use crate::event::BatchStatus;
-use crate::topology::{Outcome, Topology};
+use crate::topology::{Outcome, RunError, RunOptions, Topology, run_text};
 
 fn arrays(arrays: &[usize]) -> ToySource {
     ToySource { arrays: arrays.to_vec(), ..ToySource::default() }
@@ -171,4 +171,25 @@ async fn a_sick_sink_keeps_the_pipeline_from_starting_only_if_health_is_required
     assert!(text.starts_with("Sink \"out\": stream `s` does not exist"), "{text}");
     pipeline.config.sinks.values_mut().for_each(|sink| sink.healthcheck.enabled = false);
     assert_eq!(pipeline.run().await, Outcome::Finished);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_configuration_text_runs_with_components_that_the_host_does_not_know() {
+    let text = r#"
+        sources: {in: {type: toy_source, arrays: [4]}}
+        transforms: {split: {type: toy_transform, inputs: [in], does: Splits}}
+        sinks:
+            even: {type: toy_sink, inputs: [split]}
+            odd: {type: toy_sink, inputs: [split.odd]}
+    "#;
+    let board = Board::default();
+    let options =
+        || RunOptions { extra: ExtraContext::default().with(board.clone()), ..RunOptions::default() };
+    let outcome = run_text(text, Format::Yaml, options(), futures::stream::pending()).await;
+    assert_eq!(outcome.unwrap(), Outcome::Finished);
+    assert_eq!(board.taken("odd"), ["in-1", "in-3"]);
+    let text = text.replace("split.odd", "split.even");
+    let refused = run_text(&text, Format::Yaml, options(), futures::stream::pending()).await;
+    let Err(RunError::Config(errors)) = refused else { panic!("{refused:?}") };
+    assert!(errors[0].contains("split.even"), "{errors:?}");
 }
