@@ -15,8 +15,8 @@ pub use finalization::{
 };
 pub use finalizer::{OrderedFinalizer, UnorderedFinalizer};
 pub use log_event::{LogEvent, MESSAGE_KEY, Raw, SOURCE_TYPE_KEY, TIMESTAMP_KEY};
-pub(crate) use lost::{LostUnlessDrained, losing};
 pub use lost::{LostUnlessDone, LostUnlessTaken, lose};
+pub(crate) use lost::{LostUnlessDrained, losing};
 pub use metadata::{EventMetadata, SourceMetadata};
 pub use size::{ByteSizeOf, EstimatedJsonEncodedSizeOf, estimate_json_size};
 pub use vrl::value::{KeyString, ObjectMap, Value};
