@@ -187,8 +187,8 @@ proptest! {
                 _ => body.truncate(at),
             }
         }
-        if let Ok(answer) = parse_put_records(&body, expected) {
-            // serde's own tree keeps the last of two equal fields; ours refuses them, so only `Ok` is compared.
+        // A tree keeps the last of two equal fields where ours refuses them, and looks into fields that ours skips.
+        if let (Ok(answer), Ok(_)) = (parse_put_records(&body, expected), serde_json::from_slice::<Value>(&body)) {
             prop_assert_eq!(Some(answer.entries), reference(&body, expected));
         }
     }

@@ -5,6 +5,8 @@
 //! For addresses and signatures see `put`; for proxies, TLS and sockets the files beside this one.
 
 mod connect;
+#[cfg(test)]
+pub(super) mod loopback;
 mod proxy;
 mod sdk;
 #[cfg(test)]

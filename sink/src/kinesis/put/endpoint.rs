@@ -84,7 +84,7 @@ fn aws_host(region: &str, fips: bool, dual_stack: bool) -> String {
     let suffix = if dual_stack { partition.dual } else { partition.plain };
     // GovCloud's ordinary endpoint is the FIPS one.
     let name =
-        if fips && !(partition.name == "aws-us-gov" && !dual_stack) { "kinesis-fips" } else { "kinesis" };
+        if fips && (dual_stack || partition.name != "aws-us-gov") { "kinesis-fips" } else { "kinesis" };
     format!("{name}.{region}.{suffix}")
 }
 

@@ -30,11 +30,23 @@ pub(super) fn sign_request(
     region: &str,
     time: SystemTime,
 ) -> Result<(), SignError> {
+    sign_for(SERVICE, head, body, identity, region, time)
+}
+
+/// `sign_request` for any service: the published test cases have one of their own.
+pub(super) fn sign_for(
+    service: &str,
+    head: &mut Parts,
+    body: &[u8],
+    identity: &Identity,
+    region: &str,
+    time: SystemTime,
+) -> Result<(), SignError> {
     let failed = |error: &dyn std::fmt::Display| SignError(error.to_string());
     let params = SigningParams::builder()
         .identity(identity)
         .region(region)
-        .name(SERVICE)
+        .name(service)
         .time(time)
         .settings(SigningSettings::default())
         .build()
