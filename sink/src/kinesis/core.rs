@@ -1,0 +1,410 @@
+//! Core: the sink without its I/O. It knows every held record and says what to send next.
+//! In: records, answers, the time. Out: sealed requests, settled fates, rejections, notices; when to look again.
+//! Holds: `gate → lanes → request → verdict → settle`, each in its own file; this one is the arrows between them.
+//! Never: touches a socket, a clock or a metric, so that tests play whole outages in microseconds.
+
+mod notice;
+mod reply;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+
+use afluente_pipeline::event::{EventFinalizers, EventStatus};
+use bytes::Bytes;
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+
+pub use self::notice::{Notice, Reason, Rejection, Stats};
+pub use self::reply::Reply;
+pub use self::settings::CoreSettings;
+use super::fate::Fates;
+use super::gate::{Admission, Gate};
+use super::inflight::InFlight;
+use super::lanes::{Lanes, Room};
+use super::limits::PARTIAL_REQUESTS_MAX;
+use super::record::{FateId, Moment, Record, RecordId, Records};
+use super::trial::Trial;
+use super::weather::Weather;
+
+/// A request, closed to more records.
+#[derive(Debug)]
+pub struct Sealed {
+    /// Its records, in the order in which they stand in the request.
+    pub records: Vec<RecordId>,
+    /// Their weight, in bytes.
+    pub weight: usize,
+    /// When it was sealed.
+    pub sent: Moment,
+    /// It could have held more.
+    partial: bool,
+    /// The search that it is a part of.
+    trial: Option<Trial>,
+}
+
+/// Records that wait out a backoff.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Delayed {
+    until: Moment,
+    records: Vec<RecordId>,
+}
+
+/// See the head of this file.
+#[derive(Debug)]
+pub struct Core {
+    settings: CoreSettings,
+    records: Records,
+    fates: Fates,
+    gate: Gate,
+    lanes: Lanes,
+    delayed: BinaryHeap<Reverse<Delayed>>,
+    trials: VecDeque<(Moment, Trial)>,
+    in_flight: InFlight,
+    partial_in_flight: usize,
+    weather: Weather,
+    rng: SmallRng,
+    held_bytes: usize,
+    rejections: Vec<Rejection>,
+    rejected_unsettled: usize,
+    notices: Vec<Notice>,
+    stats: Stats,
+}
+
+impl Core {
+    /// A core that holds nothing yet.
+    #[must_use]
+    pub fn new(settings: CoreSettings, in_flight: InFlight) -> Self {
+        Self {
+            rng: SmallRng::seed_from_u64(settings.seed),
+            settings,
+            records: Records::new(),
+            fates: Fates::default(),
+            gate: Gate::default(),
+            lanes: Lanes::default(),
+            delayed: BinaryHeap::new(),
+            trials: VecDeque::new(),
+            in_flight,
+            partial_in_flight: 0,
+            weather: Weather::default(),
+            held_bytes: 0,
+            rejections: Vec::new(),
+            rejected_unsettled: 0,
+            notices: Vec::new(),
+            stats: Stats::default(),
+        }
+    }
+
+    /// A fate for the records of events with these finalizers.
+    pub fn open_fate(&mut self, finalizers: EventFinalizers) -> FateId {
+        self.fates.open(finalizers)
+    }
+
+    /// Whether events with these finalizers share the fate.
+    #[must_use]
+    pub fn shares_fate(&self, fate: FateId, finalizers: &EventFinalizers) -> bool {
+        self.fates.is_shared_by(fate, finalizers)
+    }
+
+    /// All records of the fate have entered.
+    pub fn close_fate(&mut self, fate: FateId) {
+        self.fates.close_if_unused(fate);
+    }
+
+    /// A record enters.
+    pub fn accept(&mut self, record: Record) {
+        self.stats.received += 1;
+        self.fates.join(record.fate);
+        if let Some(reason) = self.too_large(&record) {
+            self.held_bytes += record.held_bytes();
+            self.reject(record, reason);
+            return;
+        }
+        let hash = record.key_hash.filter(|_| self.settings.ordered);
+        if let Some(hash) = hash
+            && self.settings.conflate
+            && let Some(waiting) = self.gate.newest_waiting(hash)
+            && let Some(older) = self.records.get_mut(waiting as usize)
+            && older.key == record.key
+        {
+            // A profile export is a full state: the newest stands for those that wait behind the same key.
+            self.held_bytes = self.held_bytes - older.held_bytes() + record.held_bytes();
+            older.absorbed.push(older.fate);
+            older.fate = record.fate;
+            older.data = record.data;
+            older.detach();
+            self.stats.conflated += 1;
+            return;
+        }
+        self.held_bytes += record.held_bytes();
+        let id = self.records.insert(record) as RecordId;
+        match hash.map(|hash| self.gate.enter(hash, id, &mut self.records)) {
+            None | Some(Admission::Go) => self.lanes.push(id, &mut self.records, false),
+            Some(Admission::Wait) => {
+                if let Some(record) = self.records.get_mut(id as usize) {
+                    record.detach();
+                }
+            }
+        }
+    }
+
+    /// A record that never was one (no key, too long a key): it is only counted, told and settled.
+    pub fn refuse(&mut self, record: Record, reason: Reason) {
+        self.stats.received += 1;
+        self.fates.join(record.fate);
+        self.held_bytes += record.held_bytes();
+        self.reject(record, reason);
+    }
+
+    fn too_large(&self, record: &Record) -> Option<Reason> {
+        let (weight, limit) = (record.weight(), self.settings.record_bytes_max);
+        (weight > limit).then_some(Reason::TooLarge { weight, limit })
+    }
+
+    /// The next request, if one may go now.
+    pub fn next_request(&mut self, now: Moment) -> Option<Sealed> {
+        self.release_delayed(now);
+        if !self.weather.may_send(now, self.in_flight.now()) || !self.in_flight.has_room() {
+            return None;
+        }
+        if self.trials.front().is_some_and(|(from, _)| *from <= now)
+            && let Some((_, trial)) = self.trials.pop_front()
+        {
+            return Some(self.seal(now, trial.test.clone(), false, Some(trial)));
+        }
+        loop {
+            let room =
+                Room { records: self.settings.request_records_max, bytes: self.settings.request_bytes_max };
+            let there = self.lanes.available(now, room, &mut self.records);
+            if there.records == 0 {
+                return None;
+            }
+            let full = there.records >= room.records || there.bytes >= room.bytes;
+            if !full && !self.partial_may_go(now) {
+                return None;
+            }
+            let mut batch = Vec::with_capacity(there.records.min(room.records));
+            self.lanes.take(room, &mut batch);
+            self.remove_too_large(&mut batch);
+            if !batch.is_empty() {
+                return Some(self.seal(now, batch, !full, None));
+            }
+        }
+    }
+
+    fn partial_may_go(&self, now: Moment) -> bool {
+        if self.partial_in_flight >= PARTIAL_REQUESTS_MAX {
+            return false;
+        }
+        self.linger_ends().is_none_or(|end| end <= now)
+    }
+
+    /// When the oldest record has lingered long enough, if the user wants fuller requests.
+    fn linger_ends(&self) -> Option<Moment> {
+        let linger = self.settings.linger?;
+        let oldest = self.lanes.oldest_free()?;
+        self.records.get(oldest as usize).map(|record| record.entered + linger)
+    }
+
+    /// Stops lingering: the input has ended.
+    pub fn drain(&mut self) {
+        self.settings.linger = None;
+    }
+
+    /// The stream's limit may have been learned after these records were queued.
+    fn remove_too_large(&mut self, batch: &mut Vec<RecordId>) {
+        let limit = self.settings.record_bytes_max;
+        let is_over = |records: &Records, id: RecordId| {
+            records.get(id as usize).is_some_and(|record| record.weight() > limit)
+        };
+        if !self.settings.limit_was_learned || !batch.iter().any(|id| is_over(&self.records, *id)) {
+            return;
+        }
+        let (over, fine) = batch.drain(..).partition(|id| is_over(&self.records, *id));
+        *batch = fine;
+        for id in over as Vec<RecordId> {
+            if let Some(record) = self.records.get(id as usize) {
+                let reason = Reason::TooLarge { weight: record.weight(), limit };
+                self.reject_held(id, reason);
+            }
+        }
+    }
+
+    fn seal(&mut self, now: Moment, batch: Vec<RecordId>, partial: bool, trial: Option<Trial>) -> Sealed {
+        let mut weight = 0;
+        for id in &batch {
+            if let Some(record) = self.records.get_mut(*id as usize) {
+                weight += record.weight();
+                if record.attempts > 0 {
+                    self.stats.retried += 1;
+                }
+                record.attempts += 1;
+                record.first_sent.get_or_insert(now);
+            }
+        }
+        self.stats.requests += 1;
+        self.stats.attempts += batch.len() as u64;
+        self.partial_in_flight += usize::from(partial);
+        self.in_flight.sent(now);
+        Sealed { records: batch, weight, sent: now, partial, trial }
+    }
+
+    fn release_delayed(&mut self, now: Moment) {
+        while self.delayed.peek().is_some_and(|Reverse(delayed)| delayed.until <= now) {
+            let Some(Reverse(delayed)) = self.delayed.pop() else { break };
+            self.queue_first(&delayed.records);
+        }
+    }
+
+    /// Puts records back in front of their lanes, in this order.
+    fn queue_first(&mut self, ids: &[RecordId]) {
+        for id in ids.iter().rev() {
+            self.lanes.push(*id, &mut self.records, true);
+        }
+    }
+
+    /// The data and key of a record of a sealed request.
+    #[must_use]
+    pub fn record(&self, id: RecordId) -> Option<&Record> {
+        self.records.get(id as usize)
+    }
+
+    /// When `next_request` may have something although nothing else happens.
+    #[must_use]
+    pub fn wake_at(&self) -> Option<Moment> {
+        let delayed = self.delayed.peek().map(|Reverse(delayed)| delayed.until);
+        // Without a free slot only the end of a request changes anything, and that wakes the sink by itself.
+        let slot = self.in_flight.has_room();
+        let trial = self.trials.front().map(|(from, _)| *from).filter(|_| slot);
+        let partial = slot && self.partial_in_flight < PARTIAL_REQUESTS_MAX;
+        let lanes = self.linger_ends().or_else(|| self.lanes.ready_at()).filter(|_| partial);
+        let ready = [delayed, trial, lanes].into_iter().flatten().min();
+        match self.weather.probe_at() {
+            // In a storm nothing goes before the probe, and only one at a time.
+            Some(_) if self.in_flight.now() > 0 => delayed,
+            Some(probe) if self.has_unsent() => Some(ready.map_or(probe, |ready| ready.max(probe))),
+            _ => ready,
+        }
+    }
+
+    fn has_unsent(&self) -> bool {
+        self.lanes.len() > 0 || !self.trials.is_empty() || !self.delayed.is_empty()
+    }
+
+    fn reject(&mut self, record: Record, reason: Reason) {
+        self.rejected_unsettled += 1;
+        self.rejections.push(Rejection { record, reason });
+    }
+
+    /// Takes a held record out and lets the next one of its key go.
+    fn reject_held(&mut self, id: RecordId, reason: Reason) {
+        let record = self.records.remove(id as usize);
+        self.leave_gate(&record, None);
+        self.reject(record, reason);
+    }
+
+    fn leave_gate(&mut self, record: &Record, sequence: Option<&str>) {
+        if !self.settings.ordered {
+            return;
+        }
+        let Some(hash) = record.key_hash else { return };
+        let (next, fell) = self.gate.leave(hash, sequence, &mut self.records);
+        self.stats.order_violations += u64::from(fell);
+        if let Some(next) = next {
+            self.lanes.push(next, &mut self.records, false);
+        }
+    }
+
+    /// Takes the records that were rejected since the last call. Each must come back through `settle_rejected`.
+    pub fn take_rejections(&mut self) -> Vec<Rejection> {
+        std::mem::take(&mut self.rejections)
+    }
+
+    /// A rejected record has been told, and kept if it should be: its fate is `status`.
+    pub fn settle_rejected(&mut self, rejection: &Rejection, status: EventStatus) {
+        let record = &rejection.record;
+        self.rejected_unsettled -= 1;
+        self.held_bytes -= record.held_bytes();
+        self.settle_fates(record, status);
+    }
+
+    fn settle_fates(&mut self, record: &Record, status: EventStatus) {
+        for fate in record.absorbed.iter().chain([&record.fate]) {
+            self.fates.settle(*fate, status);
+        }
+    }
+
+    /// Takes what a user should read.
+    pub fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// Most bytes in a request, as far as is known now.
+    #[must_use]
+    pub fn request_bytes_max(&self) -> usize {
+        self.settings.request_bytes_max
+    }
+
+    /// Bytes held, with the bookkeeping: queued, in flight, waiting, rejected and not yet settled.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// Records held.
+    #[must_use]
+    pub fn held_records(&self) -> usize {
+        self.records.len() + self.rejected_unsettled
+    }
+
+    /// Whether nothing is held.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.held_records() == 0
+    }
+
+    /// When the oldest held record entered. Looks at all of them: not for every turn.
+    #[must_use]
+    pub fn oldest_entered(&self) -> Option<Moment> {
+        self.records.iter().map(|(_, record)| record.entered).min()
+    }
+
+    /// Sums since the start.
+    #[must_use]
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Requests in flight, and how many there may be.
+    #[must_use]
+    pub fn in_flight(&self) -> (usize, usize) {
+        (self.in_flight.now(), self.in_flight.limit())
+    }
+
+    /// Keys with something unresolved, and records that wait behind them.
+    #[must_use]
+    pub fn gate_load(&self) -> (usize, usize) {
+        (self.gate.keys(), self.gate.waiting())
+    }
+
+    /// What is known of the stream's shards.
+    pub fn lanes_mut(&mut self) -> &mut Lanes {
+        &mut self.lanes
+    }
+
+    /// What is known of the stream's shards.
+    #[must_use]
+    pub fn lanes(&self) -> &Lanes {
+        &self.lanes
+    }
+}
+
+/// A record for tests and tools: data, key and the fate that hears of it.
+impl Record {
+    /// A record with an ordered key.
+    #[must_use]
+    pub fn keyed(data: Bytes, key: Bytes, key_hash: u64, fate: FateId, entered: Moment) -> Self {
+        Self::new(data, key, Some(key_hash), fate, entered)
+    }
+}

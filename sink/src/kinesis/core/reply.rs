@@ -1,0 +1,327 @@
+//! Reply: what follows from an answer, record by record.
+//! In: a sealed request and how it ended. Out: delivered records settled, the others queued again, tried or rejected.
+//! One verdict per record, always: a record of the request is settled, queued, delayed, on trial or rejected when this returns.
+
+use std::cmp::Reverse;
+
+use afluente_pipeline::event::EventStatus;
+
+use super::super::answer::Entry;
+use super::super::inflight::Ended;
+use super::super::record::{Moment, RecordId};
+use super::super::shard_map::{Learned, ShardIndex};
+use super::super::trial::{Finding, Trial};
+use super::super::verdict::{self, Setback, Trouble};
+use super::{Core, Delayed, Notice, Reason, Sealed};
+
+/// Most characters of a service's text that are kept.
+const MESSAGE_CHARS_MAX: usize = 300;
+/// While the service is well, one record's waits stop growing here.
+const FAIR_SETBACKS_MAX: u32 = 5;
+
+/// How a request ended.
+#[derive(Debug)]
+pub enum Reply<'a> {
+    /// The service answered: one entry a record, in the request's order.
+    Entries(&'a [Entry<'a>]),
+    /// The service refused the request as a whole; nothing of it is stored.
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// The service's code; empty if there was none.
+        code: &'a str,
+        /// The service's text.
+        message: &'a str,
+    },
+    /// No usable answer came.
+    Lost {
+        /// The records may be stored.
+        may_be_stored: bool,
+        /// The class: `Credentials` when there was nothing to sign with, else `Transient`.
+        trouble: Trouble,
+        /// What happened.
+        problem: &'a str,
+    },
+}
+
+/// What landed on one shard in one answer.
+#[derive(Default)]
+struct Landed {
+    shard: ShardIndex,
+    records: u32,
+    bytes: u64,
+}
+
+impl Core {
+    /// The request `sealed` has ended.
+    pub fn on_reply(&mut self, now: Moment, sealed: Sealed, reply: Reply<'_>) {
+        self.partial_in_flight -= usize::from(sealed.partial);
+        match reply {
+            Reply::Entries(entries) if entries.len() == sealed.records.len() => {
+                self.in_flight.ended(now, sealed.sent, Ended::Well);
+                self.service_is_well();
+                self.on_entries(now, &sealed, entries);
+                if let Some(trial) = sealed.trial {
+                    self.follow(now, trial.taken());
+                }
+            }
+            Reply::Entries(entries) => {
+                let problem = format!("{} entries for {} records", entries.len(), sealed.records.len());
+                self.notices.push(Notice::BadAnswer { problem: problem.clone() });
+                self.on_lost(now, sealed, true, Trouble::Transient, &problem);
+            }
+            Reply::Refused { status, code, message } => self.on_refused(now, sealed, status, code, message),
+            Reply::Lost { may_be_stored, trouble, problem } => {
+                self.on_lost(now, sealed, may_be_stored, trouble, problem);
+            }
+        }
+    }
+
+    fn service_is_well(&mut self) {
+        if self.weather.cleared() {
+            self.notices.push(Notice::StormEnded);
+            // What waited for better weather need not wait on.
+            while let Some(Reverse(delayed)) = self.delayed.pop() {
+                self.queue_first(&delayed.records);
+            }
+        }
+    }
+
+    fn on_entries(&mut self, now: Moment, sealed: &Sealed, entries: &[Entry<'_>]) {
+        let mut landed: Vec<Landed> = Vec::new();
+        let mut again = Vec::new();
+        for (id, entry) in sealed.records.iter().zip(entries) {
+            match entry {
+                Entry::Stored { shard, sequence } => {
+                    if let Some(shard) = self.lanes.map_mut().shard(shard) {
+                        let weight = self.records.get(*id as usize).map_or(0, super::Record::weight);
+                        let at =
+                            landed.iter().position(|landed| landed.shard == shard).unwrap_or_else(|| {
+                                landed.push(Landed { shard, ..Landed::default() });
+                                landed.len() - 1
+                            });
+                        landed[at].records += 1;
+                        landed[at].bytes += weight as u64;
+                        self.learn(now, sealed.sent, *id, shard);
+                    }
+                    self.deliver(*id, sequence);
+                }
+                Entry::Failed { code, message } => again.push((*id, code, message)),
+            }
+        }
+        for Landed { shard, records, bytes } in landed {
+            self.lanes.stored(now, shard, records, bytes);
+        }
+        let mut delayed = Vec::new();
+        let mut first = Vec::new();
+        for (id, code, message) in again {
+            match verdict::setback(code) {
+                Setback::Throttled => {
+                    self.stats.throttled += 1;
+                    if self.give_up(id, code) {
+                        continue;
+                    }
+                    let named = verdict::shard_in(message).and_then(|name| self.lanes.map_mut().shard(name));
+                    let key =
+                        self.records.get(id as usize).map(|record| record.key.clone()).unwrap_or_default();
+                    let paced = self.lanes.refused(now, sealed.sent, named, &key, 1);
+                    if paced { first.push(id) } else { delayed.push(id) }
+                }
+                Setback::Transient => {
+                    self.stats.failed += 1;
+                    if !self.give_up(id, code) {
+                        delayed.push(id);
+                    }
+                }
+            }
+        }
+        self.queue_first(&first);
+        self.delay(now, delayed);
+    }
+
+    fn learn(&mut self, now: Moment, sent: Moment, id: RecordId, shard: ShardIndex) {
+        if !self.lanes.wants_to_learn() {
+            return;
+        }
+        let Some(record) = self.records.get(id as usize) else { return };
+        if self.lanes.landed(&record.key, shard, sent, now) == Learned::Auto {
+            self.notices.push(Notice::AutoDistribution);
+        }
+    }
+
+    fn deliver(&mut self, id: RecordId, sequence: &str) {
+        let record = self.records.remove(id as usize);
+        self.stats.delivered += 1;
+        self.stats.delivered_bytes += record.weight() as u64;
+        self.stats.possible_duplicates += u64::from(record.may_be_stored);
+        self.held_bytes -= record.held_bytes();
+        self.leave_gate(&record, Some(sequence));
+        self.settle_fates(&record, EventStatus::Delivered);
+    }
+
+    /// Whether the record has failed as often as the user allows; it is rejected then.
+    fn give_up(&mut self, id: RecordId, code: &str) -> bool {
+        let Some(record) = self.records.get(id as usize) else { return true };
+        let Some(max) = self.settings.attempts_max.filter(|max| record.attempts >= *max) else {
+            return false;
+        };
+        debug_assert!(record.attempts <= max);
+        let reason = Reason::GaveUp { attempts: record.attempts, code: code.to_owned() };
+        self.reject_held(id, reason);
+        true
+    }
+
+    /// Lets single records wait out a backoff, each its own.
+    fn delay(&mut self, now: Moment, ids: Vec<RecordId>) {
+        for id in ids {
+            let Some(record) = self.records.get_mut(id as usize) else { continue };
+            record.setbacks += 1;
+            record.detach();
+            let wait = self.settings.backoff.wait(record.setbacks.min(FAIR_SETBACKS_MAX), &mut self.rng);
+            self.delayed.push(Reverse(Delayed { until: now + wait, records: vec![id] }));
+        }
+    }
+
+    fn on_refused(&mut self, now: Moment, sealed: Sealed, status: u16, code: &str, message: &str) {
+        self.stats.failed_requests += 1;
+        let mut trouble = verdict::trouble(status, code, message);
+        let splittable = sealed.records.len() > 1;
+        // Beyond 5 MiB an `InvalidArgumentException` most likely means the request's size.
+        if code == "InvalidArgumentException"
+            && sealed.weight > super::super::limits::REQUEST_BYTES_DEFAULT
+            && splittable
+        {
+            trouble = Trouble::TooLarge;
+        }
+        match trouble {
+            Trouble::Poison | Trouble::TooLarge => {
+                self.in_flight.ended(now, sealed.sent, Ended::Neutral);
+                self.service_is_well();
+                if trouble == Trouble::TooLarge && splittable {
+                    self.halve_request_limit(&sealed);
+                    self.put_back(now, sealed);
+                } else {
+                    self.on_poison(now, sealed, code, message);
+                }
+            }
+            Trouble::Throttled | Trouble::Transient | Trouble::Credentials | Trouble::Pause => {
+                let ended = if trouble.stops_everything() { Ended::Neutral } else { Ended::PushedBack };
+                self.in_flight.ended(now, sealed.sent, ended);
+                let code = if code.is_empty() { format!("HTTP status {status}") } else { code.to_owned() };
+                self.on_trouble(now, sealed, trouble, &code, message);
+            }
+        }
+    }
+
+    fn on_lost(&mut self, now: Moment, sealed: Sealed, may_be_stored: bool, trouble: Trouble, problem: &str) {
+        self.stats.failed_requests += 1;
+        let ended = if trouble.stops_everything() { Ended::Neutral } else { Ended::PushedBack };
+        self.in_flight.ended(now, sealed.sent, ended);
+        if may_be_stored {
+            for id in &sealed.records {
+                if let Some(record) = self.records.get_mut(*id as usize) {
+                    record.may_be_stored = true;
+                }
+            }
+        }
+        self.on_trouble(now, sealed, trouble, problem, "");
+    }
+
+    fn on_trouble(&mut self, now: Moment, sealed: Sealed, trouble: Trouble, code: &str, message: &str) {
+        let backoff =
+            if trouble == Trouble::Pause { self.settings.pause_backoff } else { self.settings.backoff };
+        if self.weather.failed(now, sealed.sent, trouble, &backoff, &mut self.rng) {
+            let message = message.chars().take(MESSAGE_CHARS_MAX).collect();
+            self.notices.push(Notice::StormBegan { trouble, code: code.to_owned(), message });
+        }
+        if sealed.trial.is_none() && self.settings.attempts_max.is_some() {
+            let (kept, sealed) = (self.those_not_given_up(&sealed.records, code), sealed);
+            self.put_back(now, Sealed { records: kept, ..sealed });
+        } else {
+            self.put_back(now, sealed);
+        }
+    }
+
+    fn those_not_given_up(&mut self, ids: &[RecordId], code: &str) -> Vec<RecordId> {
+        ids.iter().copied().filter(|id| !self.give_up(*id, code)).collect()
+    }
+
+    /// Queues the records of a request that failed as a whole again: at once in a storm, which holds everything back by itself, else
+    /// after one wait for all of them.
+    fn put_back(&mut self, now: Moment, sealed: Sealed) {
+        let storm = !self.weather.is_fair();
+        let mut setbacks = 1;
+        for id in &sealed.records {
+            if let Some(record) = self.records.get_mut(*id as usize) {
+                record.setbacks += 1;
+                setbacks = setbacks.max(record.setbacks);
+            }
+        }
+        let wait = self.settings.backoff.wait(setbacks.min(FAIR_SETBACKS_MAX), &mut self.rng);
+        match sealed.trial {
+            Some(trial) => {
+                let from = if storm { now } else { now + wait };
+                self.trials.push_back((from, trial));
+            }
+            None if storm => self.queue_first(&sealed.records),
+            None if sealed.records.is_empty() => {}
+            None => self.delayed.push(Reverse(Delayed { until: now + wait, records: sealed.records })),
+        }
+    }
+
+    fn halve_request_limit(&mut self, sealed: &Sealed) {
+        let limit = (sealed.weight / 2).max(1);
+        if limit < self.settings.request_bytes_max {
+            self.settings.request_bytes_max = limit;
+            self.notices.push(Notice::RequestLimit { limit });
+        }
+    }
+
+    fn on_poison(&mut self, now: Moment, sealed: Sealed, code: &str, message: &str) {
+        let reason = Reason::Refused {
+            code: code.to_owned(),
+            message: message.chars().take(MESSAGE_CHARS_MAX).collect(),
+        };
+        if let Some(trial) = sealed.trial {
+            let finding = trial.refused();
+            if let Some(guilty) = finding.guilty {
+                self.reject_held(guilty, reason);
+            }
+            self.follow(now, finding);
+            return;
+        }
+        if let [alone] = sealed.records.as_slice() {
+            self.reject_held(*alone, reason);
+            return;
+        }
+        if let Some(limit) = verdict::record_limit_in(message) {
+            let is_over =
+                |core: &Self, id: RecordId| core.records.get(id as usize).is_some_and(|r| r.weight() > limit);
+            if sealed.records.iter().any(|id| is_over(self, *id)) {
+                self.learn_record_limit(limit);
+                let mut ids = sealed.records;
+                // The limit is known now: the ones over it are rejected, the others go again without a wait.
+                self.remove_too_large(&mut ids);
+                self.queue_first(&ids);
+                return;
+            }
+        }
+        let trial = Trial::open(sealed.records, verdict::index_in(message));
+        self.trials.push_back((now, trial));
+    }
+
+    fn learn_record_limit(&mut self, limit: usize) {
+        if limit < self.settings.record_bytes_max {
+            self.settings.record_bytes_max = limit;
+            self.settings.limit_was_learned = true;
+            self.notices.push(Notice::RecordLimit { limit });
+        }
+    }
+
+    fn follow(&mut self, now: Moment, finding: Finding) {
+        self.queue_first(&finding.freed);
+        if let Some(next) = finding.next {
+            self.trials.push_front((now, next));
+        }
+    }
+}

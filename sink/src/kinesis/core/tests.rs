@@ -1,0 +1,235 @@
+//! Tests of the core, turn by turn: the test plays the service. `model` plays whole outages against a simulated one.
+#![allow(clippy::unwrap_used)]
+
+mod model;
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use afluente_pipeline::event::{BatchNotifier, BatchStatus, BatchStatusReceiver, EventFinalizers};
+use bytes::Bytes;
+
+use super::super::answer::Entry;
+use super::super::inflight::InFlight;
+use super::super::verdict::Trouble;
+use super::*;
+
+fn core(settings: CoreSettings) -> Core {
+    Core::new(settings, InFlight::adaptive(8, 200))
+}
+
+fn put(core: &mut Core, key: u64, data: &str) -> BatchStatusReceiver {
+    put_bytes(core, key, Bytes::copy_from_slice(data.as_bytes()))
+}
+
+fn put_bytes(core: &mut Core, key: u64, data: Bytes) -> BatchStatusReceiver {
+    let (notifier, receiver) = BatchNotifier::new_with_receiver();
+    let fate = core.open_fate(EventFinalizers::from_notifier(notifier));
+    core.accept(Record::keyed(data, Bytes::from(format!("k{key}")), key, fate, Duration::ZERO));
+    core.close_fate(fate);
+    receiver
+}
+
+fn texts(core: &Core, sealed: &Sealed) -> Vec<String> {
+    let text = |id: &RecordId| String::from_utf8(core.record(*id).unwrap().data.to_vec()).unwrap();
+    sealed.records.iter().map(text).collect()
+}
+
+fn stored() -> Entry<'static> {
+    Entry::Stored { shard: Cow::Borrowed("shardId-000000000000"), sequence: Cow::Borrowed("1") }
+}
+
+fn failed(code: &'static str) -> Entry<'static> {
+    Entry::Failed { code: Cow::Borrowed(code), message: Cow::Borrowed("") }
+}
+
+fn at(millis: u64) -> Moment {
+    Duration::from_millis(millis)
+}
+
+#[test]
+fn partial_failure_resends_only_the_failed_records() {
+    let mut core = core(CoreSettings::default());
+    let receivers: Vec<_> = (0..3).map(|n| put(&mut core, n, &n.to_string())).collect();
+    let sealed = core.next_request(at(0)).unwrap();
+    assert_eq!(texts(&core, &sealed), ["0", "1", "2"]);
+    core.on_reply(at(10), sealed, Reply::Entries(&[stored(), failed("InternalFailure"), stored()]));
+    assert!(core.next_request(at(10)).is_none(), "it waits a little first");
+    let again = core.next_request(core.wake_at().unwrap()).unwrap();
+    assert_eq!(texts(&core, &again), ["1"]);
+    core.on_reply(at(200), again, Reply::Entries(&[stored()]));
+    assert!(core.is_idle() && core.held_bytes() == 0);
+    for mut receiver in receivers {
+        assert_eq!(receiver.try_recv(), Ok(BatchStatus::Delivered));
+    }
+}
+
+#[test]
+fn a_key_is_in_one_unanswered_request_at_most_and_others_flow_past_it() {
+    let mut core = core(CoreSettings::default());
+    for (key, text) in [(1, "a1"), (1, "a2"), (2, "b1"), (1, "a3")] {
+        put(&mut core, key, text);
+    }
+    let first = core.next_request(at(0)).unwrap();
+    assert_eq!(texts(&core, &first), ["a1", "b1"]);
+    put(&mut core, 2, "b2");
+    put(&mut core, 3, "c1");
+    let second = core.next_request(at(0)).unwrap();
+    assert_eq!(texts(&core, &second), ["c1"]);
+    core.on_reply(
+        at(5),
+        first,
+        Reply::Lost { may_be_stored: true, trouble: Trouble::Transient, problem: "reset" },
+    );
+    assert!(core.next_request(at(5)).is_none());
+    core.on_reply(at(6), second, Reply::Entries(&[stored()]));
+    let again = core.next_request(at(1000)).unwrap();
+    assert_eq!(texts(&core, &again), ["a1", "b1"], "nothing of a key passes its unresolved record");
+    core.on_reply(at(1001), again, Reply::Entries(&[stored(), stored()]));
+    assert_eq!(core.stats().possible_duplicates, 2);
+    let next = core.next_request(at(1001)).unwrap();
+    assert_eq!(texts(&core, &next), ["a2", "b2"]);
+}
+
+#[test]
+fn an_unknown_code_counts_as_failed_and_an_answer_of_the_wrong_length_as_lost() {
+    let mut core = core(CoreSettings::default());
+    put(&mut core, 1, "x");
+    let sealed = core.next_request(at(0)).unwrap();
+    core.on_reply(at(1), sealed, Reply::Entries(&[failed("SomethingNew")]));
+    let sealed = core.next_request(at(1000)).unwrap();
+    core.on_reply(at(1001), sealed, Reply::Entries(&[]));
+    assert!(matches!(core.take_notices().as_slice(), [Notice::BadAnswer { .. }]));
+    let sealed = core.next_request(at(2000)).unwrap();
+    core.on_reply(at(2001), sealed, Reply::Entries(&[stored()]));
+    assert!(core.is_idle());
+}
+
+#[test]
+fn a_stated_record_limit_is_learned_and_costs_one_request() {
+    let mut core = core(CoreSettings::default());
+    let mut large: Vec<_> = (0..3).map(|n| put_bytes(&mut core, n, Bytes::from(vec![b'x'; 3000]))).collect();
+    let mut small = put(&mut core, 9, "small");
+    let sealed = core.next_request(at(0)).unwrap();
+    let message = "Value at 'records.1.member.data' … Member must have length less than or equal to 2048";
+    core.on_reply(at(1), sealed, Reply::Refused { status: 400, code: "ValidationException", message });
+    for rejection in core.take_rejections() {
+        assert!(matches!(rejection.reason, Reason::TooLarge { limit: 2048, .. }));
+        core.settle_rejected(&rejection, EventStatus::Rejected);
+    }
+    assert!(large.iter_mut().all(|receiver| receiver.try_recv() == Ok(BatchStatus::Rejected)));
+    let sealed = core.next_request(at(1)).unwrap();
+    core.on_reply(at(2), sealed, Reply::Entries(&[stored()]));
+    assert_eq!(small.try_recv(), Ok(BatchStatus::Delivered));
+    put_bytes(&mut core, 1, Bytes::from(vec![b'x'; 3000]));
+    assert_eq!(core.take_rejections().len(), 1, "the next one is not even sent");
+    assert_eq!(core.stats().requests, 2);
+}
+
+#[test]
+fn poison_without_a_word_about_it_is_found_alone_and_nobody_else_is_rejected() {
+    let mut core = core(CoreSettings::default());
+    for key in 0..500 {
+        put(&mut core, key, &key.to_string());
+    }
+    let (mut requests, mut now) = (0, 0);
+    while !core.is_idle() {
+        now += 1;
+        if let Some(sealed) = core.next_request(at(now)) {
+            requests += 1;
+            if texts(&core, &sealed).iter().any(|text| text == "333") {
+                core.on_reply(
+                    at(now),
+                    sealed,
+                    Reply::Refused { status: 400, code: "ValidationException", message: "no" },
+                );
+            } else {
+                let entries = vec![stored(); sealed.records.len()];
+                core.on_reply(at(now), sealed, Reply::Entries(&entries));
+            }
+        }
+        for rejection in core.take_rejections() {
+            assert_eq!(&rejection.record.data[..], b"333");
+            core.settle_rejected(&rejection, EventStatus::Rejected);
+        }
+        assert!(now < 100_000);
+    }
+    assert_eq!(core.stats().delivered, 499);
+    assert!(requests <= 1 + 10 + 10, "{requests} requests");
+}
+
+#[test]
+fn a_413_halves_the_request() {
+    let mut core = core(CoreSettings::default());
+    for key in 0..100 {
+        put_bytes(&mut core, key, Bytes::from(vec![b'x'; 10_000]));
+    }
+    let sealed = core.next_request(at(0)).unwrap();
+    let weight = sealed.weight;
+    core.on_reply(at(1), sealed, Reply::Refused { status: 413, code: "", message: "" });
+    let sealed = core.next_request(at(1000)).unwrap();
+    assert!(sealed.weight <= weight / 2);
+}
+
+#[test]
+fn retry_attempts_end_a_record_and_only_if_the_user_says_so() {
+    let mut core = core(CoreSettings { attempts_max: Some(2), ..CoreSettings::default() });
+    put(&mut core, 1, "x");
+    for now in [0, 1000] {
+        let sealed = core.next_request(at(now)).unwrap();
+        core.on_reply(at(now + 1), sealed, Reply::Entries(&[failed("InternalFailure")]));
+    }
+    assert!(matches!(core.take_rejections()[0].reason, Reason::GaveUp { attempts: 2, .. }));
+}
+
+#[test]
+fn conflation_sends_the_newest_of_those_that_wait_and_settles_the_older_with_it() {
+    let mut core = core(CoreSettings { conflate: true, ..CoreSettings::default() });
+    let mut receivers: Vec<_> = (0..5).map(|n| put(&mut core, 1, &format!("v{n}"))).collect();
+    let first = core.next_request(at(0)).unwrap();
+    core.on_reply(at(1), first, Reply::Entries(&[stored()]));
+    let second = core.next_request(at(1)).unwrap();
+    assert_eq!(texts(&core, &second), ["v4"]);
+    assert!(receivers[2].try_recv().is_err());
+    core.on_reply(at(2), second, Reply::Entries(&[stored()]));
+    assert!(receivers.iter_mut().all(|receiver| receiver.try_recv() == Ok(BatchStatus::Delivered)));
+    assert!(core.is_idle() && core.held_bytes() == 0);
+    assert_eq!(core.stats().conflated, 3);
+}
+
+#[test]
+fn an_outage_is_probed_by_one_request_at_a_time_and_ends_within_seconds() {
+    let mut core = core(CoreSettings::default());
+    for key in 0..2000 {
+        put(&mut core, key, "x");
+    }
+    let (mut now, mut sent) = (0, 0);
+    while now < 600_000 {
+        if let Some(sealed) = core.next_request(at(now)) {
+            sent += 1;
+            core.on_reply(at(now), sealed, Reply::Refused { status: 503, code: "", message: "" });
+        } else {
+            now = core.wake_at().unwrap().as_millis() as u64 + 1;
+        }
+    }
+    assert!((100..2000).contains(&sent), "{sent} probes in ten minutes");
+    let back = now;
+    while !core.is_idle() {
+        match core.next_request(at(now)) {
+            Some(sealed) => {
+                let entries = vec![stored(); sealed.records.len()];
+                core.on_reply(at(now), sealed, Reply::Entries(&entries));
+            }
+            None => now = now.max(core.wake_at().unwrap().as_millis() as u64 + 1),
+        }
+    }
+    assert!(now - back <= 3100, "{} ms after it was back", now - back);
+}
+
+#[test]
+fn a_held_record_costs_no_more_than_the_budget_counts() {
+    use std::mem::size_of;
+    // Its slot, its place in a lane, its key in the gate (hash tables are filled to at least 7/16), its place in a request.
+    let cost = size_of::<Record>() + 2 * size_of::<(RecordId, u32)>() + 48 * 16 / 7 + size_of::<RecordId>();
+    assert!(cost <= super::super::limits::RECORD_OVERHEAD_BYTES + 48, "{cost} bytes");
+}

@@ -1,0 +1,193 @@
+//! Intake: from an event to a record.
+//! In: an array of events. Out: records in the core, or refusals that say why one cannot be a record.
+//! Never: parses an event whose bytes can pass through; lets a record keep an array's memory that it hardly uses.
+
+use afluente_pipeline::codecs::compression::Compressor;
+use afluente_pipeline::codecs::encoding::Encoder;
+use afluente_pipeline::event::{EventArray, EventMetadata, LogEvent, Value};
+use bytes::Bytes;
+use foldhash::fast::RandomState;
+use rand::Rng;
+use rand::rngs::SmallRng;
+use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
+use std::hash::BuildHasher;
+use vrl::path::OwnedTargetPath;
+
+use super::config::LongPartitionKey;
+use super::core::{Core, Reason};
+use super::limits::KEY_CHARS_MAX;
+use super::record::{FateId, Moment, Record};
+
+/// Arrays smaller than this are copied: so few events may keep a whole read buffer alive.
+const COPY_BELOW_EVENTS: usize = 32;
+/// So are arrays whose records lie in more than this many times their own bytes.
+const COPY_ABOVE_SPREAD: usize = 4;
+
+/// Makes records of events.
+pub struct Intake {
+    encoder: Encoder,
+    compressor: Option<Compressor>,
+    key_field: Option<OwnedTargetPath>,
+    long_key: LongPartitionKey,
+    hasher: RandomState,
+    rng: SmallRng,
+}
+
+/// A record, or what is left of an event that cannot be one, and why.
+type Entry = Result<Record, Box<(Record, Reason)>>;
+
+enum Key {
+    /// Of the event: records that share it keep their order.
+    Own(Bytes),
+    /// Made up: nothing has to wait for it.
+    Random(Bytes),
+}
+
+impl Intake {
+    /// An intake; `key_field` is where the partition key is, if the user said so.
+    pub fn new(
+        encoder: Encoder,
+        compressor: Option<Compressor>,
+        key_field: Option<OwnedTargetPath>,
+        long_key: LongPartitionKey,
+        rng: SmallRng,
+    ) -> Self {
+        Self { encoder, compressor, key_field, long_key, hasher: RandomState::default(), rng }
+    }
+
+    /// Hands all events of the array to the core.
+    pub fn take(&mut self, now: Moment, array: EventArray, core: &mut Core) {
+        let logs = array.into_logs();
+        let few = logs.len() < COPY_BELOW_EVENTS;
+        let mut fate: Option<FateId> = None;
+        let mut entries = Vec::with_capacity(logs.len());
+        for mut log in logs {
+            let finalizers = log.metadata_mut().take_finalizers();
+            let id = match fate {
+                Some(id) if core.shares_fate(id, &finalizers) => id,
+                _ => {
+                    // A fate is joined by the records that enter; only then may it be closed.
+                    hand_over(&mut entries, few, core);
+                    if let Some(id) = fate {
+                        core.close_fate(id);
+                    }
+                    core.open_fate(finalizers)
+                }
+            };
+            fate = Some(id);
+            entries.push(self.record(now, log, id));
+        }
+        hand_over(&mut entries, few, core);
+        if let Some(id) = fate {
+            core.close_fate(id);
+        }
+    }
+
+    fn record(&mut self, now: Moment, mut log: LogEvent, fate: FateId) -> Entry {
+        let key = self.key(&mut log);
+        let (data, _): (_, EventMetadata) = self.encoder.encode_owned(log);
+        let refuse = |data: Bytes, key: Bytes, reason: Reason| {
+            Err(Box::new((Record::new(data, key, None, fate, now), reason)))
+        };
+        let data = match data {
+            Ok(data) => data,
+            Err(error) => return refuse(Bytes::new(), Bytes::new(), Reason::Encode(error.to_string())),
+        };
+        let data = match &mut self.compressor {
+            None => data,
+            Some(compressor) => match compressor.compress(data.clone()) {
+                Ok(compressed) => compressed,
+                Err(error) => return refuse(data, Bytes::new(), Reason::Encode(error.to_string())),
+            },
+        };
+        match key {
+            Ok(Key::Own(key)) => {
+                let hash = self.hasher.hash_one(&key[..]);
+                Ok(Record::new(data, key, Some(hash), fate, now))
+            }
+            Ok(Key::Random(key)) => Ok(Record::new(data, key, None, fate, now)),
+            Err((key, reason)) => refuse(data, key, reason),
+        }
+    }
+
+    fn key(&mut self, log: &mut LogEvent) -> Result<Key, (Bytes, Reason)> {
+        let key = match &self.key_field {
+            Some(field) => match log.get(field) {
+                None => return Err((Bytes::new(), Reason::NoKey)),
+                Some(value) => key_text(value),
+            },
+            None => match log.metadata_mut().take_partition_key() {
+                Some(key) => key,
+                None => return Ok(Key::Random(random_key(&mut self.rng))),
+            },
+        };
+        if key.is_empty() {
+            return Err((key, Reason::EmptyKey));
+        }
+        // Up to 256 bytes it cannot have more than 256 characters; ASCII needs no further look.
+        if key.len() <= KEY_CHARS_MAX && key.is_ascii() {
+            return Ok(Key::Own(key));
+        }
+        let Ok(text) = std::str::from_utf8(&key) else { return Err((key, Reason::KeyNotUtf8)) };
+        let chars = text.chars().count();
+        if chars <= KEY_CHARS_MAX {
+            return Ok(Key::Own(key));
+        }
+        match self.long_key {
+            LongPartitionKey::Digest => Ok(Key::Own(digest(&key))),
+            LongPartitionKey::Reject => Err((key, Reason::KeyTooLong { chars })),
+        }
+    }
+}
+
+/// Moves all entries into the core; copies their bytes if few of them would keep much memory.
+fn hand_over(entries: &mut Vec<Entry>, few: bool, core: &mut Core) {
+    let (mut weight, mut low, mut high) = (0_usize, usize::MAX, 0_usize);
+    for record in entries.iter().flatten() {
+        let start = record.data.as_ptr() as usize;
+        weight += record.weight();
+        low = low.min(start);
+        high = high.max(start + record.data.len());
+    }
+    let copy = few || high.saturating_sub(low) > weight.saturating_mul(COPY_ABOVE_SPREAD);
+    for entry in entries.drain(..) {
+        match entry {
+            Ok(mut record) => {
+                if copy {
+                    record.detach();
+                }
+                core.accept(record);
+            }
+            Err(refused) => {
+                let (record, reason) = *refused;
+                core.refuse(record, reason);
+            }
+        }
+    }
+}
+
+/// A partition key made of a field's value, as Vector makes it: strings as they are, other scalars as text, objects and arrays as JSON.
+fn key_text(value: &Value) -> Bytes {
+    match value {
+        Value::Bytes(bytes) => bytes.clone(),
+        Value::String(text) => Bytes::copy_from_slice(text.as_bytes()),
+        other => Bytes::from(other.to_string_lossy().into_owned()),
+    }
+}
+
+fn random_key(rng: &mut SmallRng) -> Bytes {
+    let mut text = String::with_capacity(16);
+    // Writing to a string cannot fail.
+    let _ = write!(text, "{:016x}", rng.random::<u64>());
+    Bytes::from(text)
+}
+
+/// The documented stand-in for a key that is too long: its SHA-256 in lower-case hex.
+fn digest(key: &[u8]) -> Bytes {
+    let mut text = String::with_capacity(64);
+    for byte in Sha256::digest(key) {
+        let _ = write!(text, "{byte:02x}");
+    }
+    Bytes::from(text)
+}

@@ -1,0 +1,271 @@
+//! Lanes: where records that may be sent wait, a throttled shard's apart from the rest.
+//! In: records that passed the gate. Out: the next records that fit a request, none of them faster than their shard takes.
+//! Holds: one free lane, one lane for each shard that is being paced, a meter for every shard seen.
+//! Never: sends, decides on order; a wrong guess of a shard costs pace, not correctness.
+
+use super::lane::Lane;
+use super::record::{Moment, RecordId, Records};
+use super::shard_map::{Learned, ShardIndex, ShardMap, key_hash};
+use super::throttle::{Meter, Pace};
+
+/// Answers that are looked at one by one to learn the stream's shards, before sampling begins.
+const LEARN_FIRST: u32 = 2000;
+/// After that, one in this many; while lanes are paced, every one.
+const LEARN_EVERY: u32 = 32;
+
+#[derive(Debug)]
+struct Paced {
+    shard: Option<ShardIndex>,
+    lane: Lane,
+    pace: Pace,
+}
+
+/// All lanes.
+#[derive(Debug, Default)]
+pub struct Lanes {
+    free: Lane,
+    paced: Vec<Paced>,
+    meters: Vec<Meter>,
+    unknown: Meter,
+    map: ShardMap,
+    seen: u32,
+    cursor: usize,
+    stale: bool,
+}
+
+/// What fits a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Records.
+    pub records: usize,
+    /// Bytes, data and keys.
+    pub bytes: usize,
+}
+
+impl Lanes {
+    /// The shard map.
+    pub fn map_mut(&mut self) -> &mut ShardMap {
+        &mut self.map
+    }
+
+    /// The shard map.
+    #[must_use]
+    pub fn map(&self) -> &ShardMap {
+        &self.map
+    }
+
+    /// Shards that are being paced.
+    #[must_use]
+    pub fn paced(&self) -> usize {
+        self.paced.len()
+    }
+
+    /// Records in all lanes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.free.len() + self.paced.iter().map(|paced| paced.lane.len()).sum::<usize>()
+    }
+
+    /// Adds a record; `first`: before all others, because it has waited already.
+    pub fn push(&mut self, id: RecordId, records: &mut Records, first: bool) {
+        let Some(record) = records.get_mut(id as usize) else {
+            debug_assert!(false, "record {id} is queued but not held");
+            return;
+        };
+        let weight = record.weight();
+        let lane = match self.lane_of(&record.key) {
+            None => &mut self.free,
+            Some(at) => {
+                // It may wait long: it must not keep its neighbours' memory.
+                record.detach();
+                &mut self.paced[at].lane
+            }
+        };
+        if first { lane.push_front(id, weight) } else { lane.push(id, weight) }
+    }
+
+    fn lane_of(&self, key: &[u8]) -> Option<usize> {
+        if self.paced.is_empty() {
+            return None;
+        }
+        let shard = self.map.predict(key_hash(key));
+        self.paced.iter().position(|paced| paced.shard == shard)
+    }
+
+    /// Queues everything anew after lanes or the map have changed.
+    fn settle_places(&mut self, records: &mut Records) {
+        if !std::mem::take(&mut self.stale) {
+            return;
+        }
+        let mut ids: Vec<_> = self.free.drain().collect();
+        for paced in &mut self.paced {
+            ids.extend(paced.lane.drain());
+        }
+        // Ids do not tell age; arrival does.
+        ids.sort_by_key(|id| records.get(*id as usize).map(|record| record.entered));
+        for id in ids {
+            self.push(id, records, false);
+        }
+    }
+
+    /// `count` records of `bytes` landed on `shard`.
+    pub fn stored(&mut self, now: Moment, shard: ShardIndex, count: u32, bytes: u64) {
+        self.meter(shard).stored(now, count, bytes);
+        self.unknown.stored(now, count, bytes);
+    }
+
+    fn meter(&mut self, shard: ShardIndex) -> &mut Meter {
+        let at = shard as usize;
+        if at >= self.meters.len() {
+            self.meters.resize_with(at + 1, Meter::default);
+        }
+        &mut self.meters[at]
+    }
+
+    /// Whether the next landed record should be looked at by `landed`.
+    pub fn wants_to_learn(&mut self) -> bool {
+        self.seen = self.seen.wrapping_add(1);
+        !self.map.is_auto()
+            && (!self.paced.is_empty() || self.seen <= LEARN_FIRST || self.seen.is_multiple_of(LEARN_EVERY))
+    }
+
+    /// A record with this key, in a request sent at `sent`, landed on `shard`.
+    pub fn landed(&mut self, key: &[u8], shard: ShardIndex, sent: Moment, now: Moment) -> Learned {
+        let learned = self.map.observed(key_hash(key), shard, sent, now);
+        match learned {
+            Learned::Nothing => {}
+            Learned::Moved => self.stale = true,
+            Learned::Auto => {
+                // No lane can be told from another any more: one pace for the stream.
+                for paced in &mut self.paced {
+                    paced.shard = None;
+                }
+                self.stale = true;
+            }
+        }
+        learned
+    }
+
+    /// `count` records were refused for rate: of the shard that the service named, or else of the one that was predicted for `key`.
+    /// Returns whether their lane is paced now; if not, the refusals look like chance and the records should just wait a little.
+    pub fn refused(
+        &mut self,
+        now: Moment,
+        sent: Moment,
+        named: Option<ShardIndex>,
+        key: &[u8],
+        count: u32,
+    ) -> bool {
+        let auto = self.map.is_auto();
+        let shard = named.or_else(|| self.map.predict(key_hash(key))).filter(|_| !auto);
+        let mut meter = match shard {
+            None => std::mem::take(&mut self.unknown),
+            Some(shard) => std::mem::take(self.meter(shard)),
+        };
+        meter.refused(now, count);
+        let paced = match self.paced.iter_mut().find(|paced| paced.shard == shard) {
+            Some(paced) => {
+                paced.pace.refused(now, sent, &mut meter);
+                true
+            }
+            None if meter.refusals_are_noise(now) => false,
+            None => {
+                let pace = Pace::start(now, &mut meter);
+                self.paced.push(Paced { shard, lane: Lane::default(), pace });
+                self.stale = true;
+                true
+            }
+        };
+        match shard {
+            None => self.unknown = meter,
+            Some(shard) => *self.meter(shard) = meter,
+        }
+        paced
+    }
+
+    /// Records that may be taken at `now`, as far as a full request is concerned: counted up to `room`.
+    pub fn available(&mut self, now: Moment, room: Room, records: &mut Records) -> Room {
+        self.settle_places(records);
+        let before = self.paced.len();
+        for paced in &mut self.paced {
+            paced.pace.refill(now);
+        }
+        let free = &mut self.free;
+        self.paced.retain_mut(|paced| {
+            let over = paced.pace.is_over(now, paced.lane.is_empty());
+            if over {
+                for id in paced.lane.drain() {
+                    let weight = records.get(id as usize).map_or(0, super::record::Record::weight);
+                    free.push(id, weight);
+                }
+            }
+            !over
+        });
+        if self.paced.len() != before {
+            self.cursor = 0;
+        }
+        let mut there = Room { records: self.free.len(), bytes: self.free.bytes() };
+        for paced in &self.paced {
+            if there.records >= room.records || there.bytes >= room.bytes {
+                break;
+            }
+            let count = paced.pace.available(paced.lane.len());
+            there.records += count;
+            there.bytes += paced.lane.bytes() / paced.lane.len().max(1) * count;
+        }
+        there
+    }
+
+    /// The oldest record of the free lane.
+    #[must_use]
+    pub fn oldest_free(&self) -> Option<RecordId> {
+        self.free.front().map(|(id, _)| id)
+    }
+
+    /// Moves the next records into `batch`, as many as `room` has: first of the paced lanes, each as much as its tokens allow, then of
+    /// the free one. A record larger than the room goes into an empty batch all the same.
+    pub fn take(&mut self, mut room: Room, batch: &mut Vec<RecordId>) {
+        let lanes = self.paced.len();
+        for step in 0..lanes {
+            let paced = &mut self.paced[(self.cursor + step) % lanes];
+            let mut count = paced.pace.available(paced.lane.len());
+            while count > 0 && Self::fits(&paced.lane, &room, batch) {
+                let Some((_, weight)) = paced.lane.front() else { break };
+                if !paced.pace.take(weight) {
+                    break;
+                }
+                Self::move_one(&mut paced.lane, &mut room, batch);
+                count -= 1;
+            }
+        }
+        self.cursor = self.cursor.wrapping_add(1);
+        while Self::fits(&self.free, &room, batch) {
+            Self::move_one(&mut self.free, &mut room, batch);
+        }
+    }
+
+    fn fits(lane: &Lane, room: &Room, batch: &[RecordId]) -> bool {
+        match lane.front() {
+            None => false,
+            Some((_, weight)) => room.records > 0 && (weight <= room.bytes || batch.is_empty()),
+        }
+    }
+
+    fn move_one(lane: &mut Lane, room: &mut Room, batch: &mut Vec<RecordId>) {
+        if let Some((id, weight)) = lane.pop() {
+            room.records -= 1;
+            room.bytes = room.bytes.saturating_sub(weight);
+            batch.push(id);
+        }
+    }
+
+    /// When the next paced lane with a backlog has tokens.
+    #[must_use]
+    pub fn ready_at(&self) -> Option<Moment> {
+        self.paced
+            .iter()
+            .filter(|paced| !paced.lane.is_empty())
+            .map(|paced| paced.pace.ready_at(paced.lane.len()))
+            .min()
+    }
+}

@@ -1,0 +1,59 @@
+//! Limits: the service's numbers and our own, each with unit, source and what it guards.
+//! In: nothing. Out: constants. Never: a decision; see `batch.rs`, `record.rs`, `throttle.rs`.
+//!
+//! Service numbers: Kinesis Data Streams Developer Guide, *Quotas and limits*, *Handle large records*, and
+//! the API reference of `PutRecords`, as of 2026-11.
+
+use std::time::Duration;
+
+/// Most records in one `PutRecords` request.
+pub const REQUEST_RECORDS_MAX: usize = 500;
+/// Most bytes in one request, data and UTF-8 partition keys counted, since late 2025.
+pub const REQUEST_BYTES_MAX: usize = 10 * 1024 * 1024;
+/// Our default for a request: what every stream and endpoint takes, also older ones.
+pub const REQUEST_BYTES_DEFAULT: usize = 5 * 1024 * 1024;
+/// A request limit is never learned to be less than this: one largest default record fits.
+pub const REQUEST_BYTES_LEARNED_MIN: usize = 1024 * 1024 + 256 * 4;
+/// Most bytes a record may weigh (data and key) on a stream whose limit was raised as far as it goes.
+pub const RECORD_BYTES_MAX: usize = 10 * 1024 * 1024;
+/// What a record may weigh on a stream with the default limit.
+pub const RECORD_BYTES_DEFAULT: usize = 1024 * 1024;
+/// Most Unicode characters in a partition key.
+pub const KEY_CHARS_MAX: usize = 256;
+
+/// What one shard takes in a second: records.
+pub const SHARD_RECORDS_PER_SEC: f64 = 1000.0;
+/// What one shard takes in a second: bytes. The service says 1 MB; pacing learns where it really lies.
+pub const SHARD_BYTES_PER_SEC: f64 = 1_000_000.0;
+
+/// What a held record costs beside its bytes: its slot, its key's state, its place in a queue. Measured with
+/// `size_of` in `core.rs`, rounded up; a test keeps it true.
+pub const RECORD_OVERHEAD_BYTES: usize = 256;
+
+/// Default byte budget of one sink: at full speed the process stays under 128 MiB.
+pub const BUDGET_BYTES_DEFAULT: usize = 64 * 1024 * 1024;
+/// The smallest byte budget that can be set: one largest default request and what feeds it.
+pub const BUDGET_BYTES_MIN: usize = 8 * 1024 * 1024;
+
+/// Requests that may be in flight although they are not full. Two keep a slow stream's latency at about half a
+/// round trip of waiting and let a busy one fill its requests. Chosen; see `benches/runs/`.
+pub const PARTIAL_REQUESTS_MAX: usize = 2;
+/// Requests in flight at the start: useful at once, small against any quota.
+pub const IN_FLIGHT_START: usize = 8;
+/// Most requests in flight unless `request.adaptive_concurrency.max_concurrency_limit` says otherwise (Vector's number).
+pub const IN_FLIGHT_MAX: usize = 200;
+
+/// How long one attempt may take unless `request.timeout_secs` says otherwise. Vector's 60 s would hold the keys of
+/// a lost answer for a minute; the service answers within a second.
+pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+/// First wait of a retry unless `request.retry_initial_backoff_secs` says otherwise.
+pub const BACKOFF_START: Duration = Duration::from_millis(50);
+/// Longest wait of a retry unless `request.retry_max_duration_secs` says otherwise: recovery is seen within it.
+pub const BACKOFF_MAX: Duration = Duration::from_secs(3);
+
+const _: () = assert!(REQUEST_BYTES_DEFAULT <= REQUEST_BYTES_MAX);
+const _: () = assert!(RECORD_BYTES_DEFAULT <= RECORD_BYTES_MAX && RECORD_BYTES_MAX <= REQUEST_BYTES_MAX);
+const _: () =
+    assert!(RECORD_BYTES_DEFAULT <= REQUEST_BYTES_LEARNED_MIN, "one largest record fits an empty request");
+const _: () = assert!(REQUEST_BYTES_DEFAULT < BUDGET_BYTES_MIN);
+const _: () = assert!(PARTIAL_REQUESTS_MAX <= IN_FLIGHT_START && IN_FLIGHT_START <= IN_FLIGHT_MAX);

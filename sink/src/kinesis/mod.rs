@@ -1,0 +1,35 @@
+//! Kinesis: the heart. Events become records, records become requests, answers become verdicts.
+//! In: event arrays. Out: records in a Kinesis data stream, in order per key, each accounted for once.
+//!
+//! The way of a record: `intake` (encode, key) → `gate` (may its key go?) → `lanes` (`lane`, `throttle`, `shard_map`) → `core` seals a
+//! request (`inflight`, `weather` say when) → `body` → `put` → `answer` → `verdict` → settled in `fate`, or back (`backoff`, `trial`).
+//! `sink` is the loop around it; `config` what a user writes; `telemetry` what a user reads; `dead_letter` what is kept.
+
+pub mod answer;
+pub mod auth;
+mod backoff;
+mod body;
+pub mod config;
+pub mod core;
+mod dead_letter;
+mod fate;
+mod gate;
+pub mod health;
+pub mod http;
+mod inflight;
+mod intake;
+mod lane;
+mod lanes;
+pub mod limits;
+pub mod put;
+pub mod record;
+mod shard_map;
+mod sink;
+mod telemetry;
+mod throttle;
+mod trial;
+pub mod verdict;
+mod weather;
+
+pub use config::KinesisSinkConfig;
+pub use sink::KinesisSink;

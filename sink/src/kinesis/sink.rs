@@ -1,0 +1,428 @@
+//! Sink: the one loop. It moves arrays into the core, requests out of it, and answers back.
+//! In: event arrays; answers of `put.rs`. Out: requests as tasks; settled finalizers, by the core.
+//! Holds: the byte budget. While it is used up no array is taken, and that reaches the source.
+//! Never: decides about a record; see `core.rs`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use afluente_pipeline::codecs::encoding::Encoder;
+use afluente_pipeline::component::SinkContext;
+use afluente_pipeline::event::{EventArray, EventStatus};
+use afluente_pipeline::sink::StreamSink;
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::Utc;
+use futures::FutureExt;
+use futures::stream::{BoxStream, StreamExt};
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tracing::error;
+
+use super::answer::parse_put_records;
+use super::body::BodyWriter;
+use super::config::{KinesisSinkConfig, Ordering};
+use super::core::{Core, CoreSettings, Notice, Rejection, Reply, Sealed};
+use super::dead_letter::DeadLetterFile;
+use super::http::FailureKind;
+use super::intake::Intake;
+use super::limits;
+use super::put::{Attempt, KinesisClient};
+use super::record::Moment;
+use super::telemetry::Telemetry;
+use super::verdict::Trouble;
+
+/// Arrays taken in one turn before answers and sending get theirs.
+const ARRAYS_A_TURN: usize = 16;
+/// The share of the byte budget that requests' bodies may take while they are being written out.
+const BODY_SHARE: f64 = 0.3;
+/// How often gauges are set.
+const GAUGES_EVERY: Duration = Duration::from_secs(2);
+/// The wait before a dead letter that could not be written is tried again.
+const DEAD_LETTER_RETRY: Duration = Duration::from_secs(1);
+
+/// The sink, ready to run.
+pub struct KinesisSink {
+    client: KinesisClient,
+    core: Core,
+    intake: Intake,
+    writer: BodyWriter,
+    telemetry: Telemetry,
+    dead_letter: Option<DeadLetterFile>,
+    records_budget: usize,
+    bodies_budget: usize,
+    rate_limit: Option<RateLimit>,
+}
+
+/// `request.rate_limit_num` requests in `request.rate_limit_duration_secs`.
+struct RateLimit {
+    number: u64,
+    span: Duration,
+    began: Moment,
+    used: u64,
+}
+
+impl RateLimit {
+    /// Whether one more request may go in this span.
+    fn has_room(&mut self, now: Moment) -> bool {
+        if now.saturating_sub(self.began) >= self.span {
+            self.began = now;
+            self.used = 0;
+        }
+        self.used < self.number
+    }
+}
+
+/// Memory of requests' bodies that are not written out yet.
+#[derive(Clone, Default)]
+struct BodyBytes(Arc<AtomicUsize>);
+
+/// A body whose bytes are given back when the last byte is written (or the request dropped).
+struct CountedBody {
+    body: Vec<u8>,
+    bytes: BodyBytes,
+}
+
+impl AsRef<[u8]> for CountedBody {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+impl Drop for CountedBody {
+    fn drop(&mut self) {
+        self.bytes.0.fetch_sub(self.body.len(), Relaxed);
+    }
+}
+
+impl BodyBytes {
+    fn wrap(&self, body: Vec<u8>) -> Bytes {
+        self.0.fetch_add(body.len(), Relaxed);
+        Bytes::from_owner(CountedBody { body, bytes: self.clone() })
+    }
+
+    fn get(&self) -> usize {
+        self.0.load(Relaxed)
+    }
+}
+
+impl KinesisSink {
+    /// A sink of this configuration.
+    ///
+    /// # Errors
+    /// When the dead letter file cannot be opened, or the configuration was not checked.
+    pub fn new(
+        config: &KinesisSinkConfig,
+        client: KinesisClient,
+        context: &SinkContext,
+    ) -> Result<Self, String> {
+        let encoder = Encoder::new(&config.encoding)?;
+        let compressor = (!config.compression.is_none())
+            .then(|| config.compression.compressor())
+            .transpose()
+            .map_err(|error| error.to_string())?;
+        let mut rng = SmallRng::from_rng(&mut rand::rng());
+        let backoff = config.request.backoff();
+        let settings = CoreSettings {
+            ordered: config.ordering == Ordering::PerKey,
+            conflate: config.conflate,
+            request_records_max: config.batch.records_max(),
+            request_bytes_max: config.batch.bytes_max(),
+            record_bytes_max: config.record_bytes_max(),
+            linger: config.linger(),
+            backoff,
+            pause_backoff: super::backoff::Backoff {
+                initial: backoff.initial.max(Duration::from_millis(500)).min(backoff.max),
+                ..backoff
+            },
+            attempts_max: config.request.attempts_max(),
+            seed: rand::Rng::random(&mut rng),
+            ..CoreSettings::default()
+        };
+        let dead_letter =
+            match &config.dead_letter {
+                None => None,
+                Some(options) => Some(DeadLetterFile::open(options).map_err(|error| {
+                    format!("dead_letter: cannot open {}: {error}", options.path.display())
+                })?),
+            };
+        let budget =
+            context.buffer.max_bytes.unwrap_or(limits::BUDGET_BYTES_DEFAULT).max(limits::BUDGET_BYTES_MIN);
+        let bodies_budget = (budget as f64 * BODY_SHARE) as usize;
+        let rate_limit =
+            config.request.rate_limit_num.filter(|number| *number < u64::MAX / 4).map(|number| RateLimit {
+                number,
+                span: Duration::from_secs(config.request.rate_limit_duration_secs.unwrap_or(1)),
+                began: Duration::ZERO,
+                used: 0,
+            });
+        Ok(Self {
+            client,
+            core: Core::new(settings, config.request.in_flight()),
+            intake: Intake::new(
+                encoder,
+                compressor,
+                config.partition_key_path()?,
+                config.long_partition_key,
+                rng,
+            ),
+            writer: BodyWriter::new(&config.stream_name),
+            telemetry: Telemetry::new(context.key.id(), &config.stream_name, context.account.clone()),
+            dead_letter,
+            records_budget: budget - bodies_budget,
+            bodies_budget,
+            rate_limit,
+        })
+    }
+}
+
+#[async_trait]
+impl StreamSink<EventArray> for KinesisSink {
+    async fn run(self: Box<Self>, input: BoxStream<'_, EventArray>) -> Result<(), ()> {
+        Loop::new(*self).run(input).await;
+        Ok(())
+    }
+}
+
+/// Rejections on their way to the dead letter file, and the file itself.
+type Letters = (DeadLetterFile, Vec<Rejection>, std::io::Result<()>);
+
+struct Loop {
+    sink: KinesisSink,
+    started: Instant,
+    requests: JoinSet<(Sealed, Attempt)>,
+    letters: JoinSet<Letters>,
+    waiting_letters: Vec<Rejection>,
+    letters_from: Option<Moment>,
+    bodies: BodyBytes,
+    gauges_at: Moment,
+    open: bool,
+}
+
+impl Loop {
+    fn new(sink: KinesisSink) -> Self {
+        Self {
+            sink,
+            started: Instant::now(),
+            requests: JoinSet::new(),
+            letters: JoinSet::new(),
+            waiting_letters: Vec::new(),
+            letters_from: None,
+            bodies: BodyBytes::default(),
+            gauges_at: Duration::ZERO,
+            open: true,
+        }
+    }
+
+    fn now(&self) -> Moment {
+        self.started.elapsed()
+    }
+
+    async fn run(mut self, mut input: BoxStream<'_, EventArray>) {
+        loop {
+            self.turn();
+            if !self.open && self.sink.core.is_idle() {
+                break;
+            }
+            let wake = self.wake_at();
+            tokio::select! {
+                // Answers first: they free keys, slots and memory. Then the disk, then new events; the clock last, since
+                // whatever it is for is looked at in every turn.
+                biased;
+                Some(ended) = self.requests.join_next() => self.on_ended(ended),
+                Some(Ok(letters)) = self.letters.join_next() => self.on_letters(letters),
+                array = input.next(), if self.open && self.has_room() => {
+                    self.on_array(array);
+                    self.take_more(&mut input);
+                }
+                () = tokio::time::sleep_until(wake) => {}
+            }
+            while let Some(ended) = self.requests.try_join_next() {
+                self.on_ended(ended);
+            }
+        }
+        let now = self.now();
+        self.sink.telemetry.update(&self.sink.core);
+        self.sink.telemetry.gauges(now, &self.sink.core, self.bodies.get());
+    }
+
+    /// What can be done without waiting.
+    fn turn(&mut self) {
+        let now = self.now();
+        self.send(now);
+        self.handle_rejections(now);
+        for notice in self.sink.core.take_notices() {
+            self.sink.telemetry.notice(&notice);
+        }
+        self.sink.telemetry.update(&self.sink.core);
+        if now >= self.gauges_at {
+            self.gauges_at = now + GAUGES_EVERY;
+            self.sink.telemetry.gauges(now, &self.sink.core, self.bodies.get());
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.sink.core.held_bytes() < self.sink.records_budget
+    }
+
+    fn wake_at(&self) -> Instant {
+        let mut wake = self.gauges_at;
+        if let Some(core) = self.sink.core.wake_at() {
+            wake = wake.min(core);
+        }
+        if let Some(letters) = self.letters_from {
+            wake = wake.min(letters);
+        }
+        // A limit outside the core (bodies, rate) may hold back what the core has ready: never spin on it.
+        let soonest = self.now() + Duration::from_millis(1);
+        self.started + wake.max(soonest)
+    }
+
+    fn on_array(&mut self, array: Option<EventArray>) {
+        match array {
+            Some(array) => {
+                let now = self.now();
+                self.sink.intake.take(now, array, &mut self.sink.core);
+            }
+            None => {
+                self.open = false;
+                self.sink.core.drain();
+            }
+        }
+    }
+
+    /// Takes what is there already, so that requests are filled from more than one array.
+    fn take_more(&mut self, input: &mut BoxStream<'_, EventArray>) {
+        for _ in 1..ARRAYS_A_TURN {
+            if !self.open || !self.has_room() {
+                return;
+            }
+            match input.next().now_or_never() {
+                Some(array) => self.on_array(array),
+                None => return,
+            }
+        }
+    }
+
+    fn send(&mut self, now: Moment) {
+        loop {
+            let bodies = self.bodies.get();
+            // One body may always be written, so that the sink cannot block itself.
+            if bodies > 0 && bodies + self.sink.core.request_bytes_max() * 4 / 3 > self.sink.bodies_budget {
+                return;
+            }
+            if self.sink.rate_limit.as_mut().is_some_and(|limit| !limit.has_room(now)) {
+                return;
+            }
+            let Some(sealed) = self.sink.core.next_request(now) else { return };
+            if let Some(limit) = &mut self.sink.rate_limit {
+                limit.used += 1;
+            }
+            let body = self.body(&sealed);
+            self.sink.telemetry.request(sealed.records.len(), body.len());
+            let client = self.sink.client.clone();
+            self.requests.spawn(async move {
+                let attempt = client.put_records(body).await;
+                (sealed, attempt)
+            });
+        }
+    }
+
+    fn body(&self, sealed: &Sealed) -> Bytes {
+        let core = &self.sink.core;
+        let records: Vec<_> = sealed.records.iter().filter_map(|id| core.record(*id)).collect();
+        debug_assert_eq!(records.len(), sealed.records.len());
+        let mut body = Vec::new();
+        self.sink.writer.write(records.into_iter(), sealed.weight, &mut body);
+        self.bodies.wrap(body)
+    }
+
+    fn on_ended(&mut self, ended: Result<(Sealed, Attempt), tokio::task::JoinError>) {
+        let now = self.now();
+        let (sealed, attempt) = match ended {
+            Ok(ended) => ended,
+            // The request's records went with the task; this is a bug, and going on would lose them without a word.
+            Err(error) => std::panic::resume_unwind(
+                error
+                    .try_into_panic()
+                    .unwrap_or_else(|error| Box::new(format!("a request ended early: {error}"))),
+            ),
+        };
+        let core = &mut self.sink.core;
+        match attempt {
+            Attempt::Answer(body) => match parse_put_records(&body, sealed.records.len()) {
+                Ok(answer) => core.on_reply(now, sealed, Reply::Entries(&answer.entries)),
+                Err(error) => {
+                    let problem = error.to_string();
+                    self.sink.telemetry.notice(&Notice::BadAnswer { problem: problem.clone() });
+                    let reply =
+                        Reply::Lost { may_be_stored: true, trouble: Trouble::Transient, problem: &problem };
+                    core.on_reply(now, sealed, reply);
+                }
+            },
+            Attempt::Refused(refusal) => {
+                let reply =
+                    Reply::Refused { status: refusal.status, code: &refusal.code, message: &refusal.message };
+                core.on_reply(now, sealed, reply);
+            }
+            Attempt::Failed(failure) => {
+                let trouble = match failure.kind {
+                    FailureKind::Credentials | FailureKind::Signing => Trouble::Credentials,
+                    _ => Trouble::Transient,
+                };
+                let reply =
+                    Reply::Lost { may_be_stored: failure.may_be_stored, trouble, problem: &failure.message };
+                core.on_reply(now, sealed, reply);
+            }
+        }
+    }
+
+    fn handle_rejections(&mut self, now: Moment) {
+        let rejections = self.sink.core.take_rejections();
+        let has_file = self.sink.dead_letter.is_some() || !self.letters.is_empty();
+        if !has_file {
+            self.settle(&rejections, EventStatus::Rejected, false);
+            return;
+        }
+        self.waiting_letters.extend(rejections);
+        if self.waiting_letters.is_empty() || self.letters_from.is_some_and(|from| from > now) {
+            return;
+        }
+        let Some(mut file) = self.sink.dead_letter.take() else { return };
+        let letters = std::mem::take(&mut self.waiting_letters);
+        self.letters_from = None;
+        let wall = Utc::now();
+        self.letters.spawn_blocking(move || {
+            let time_of = |moment: Moment| wall - (now.saturating_sub(moment));
+            let result = file.write(&letters, time_of, wall);
+            (file, letters, result)
+        });
+    }
+
+    fn on_letters(&mut self, (file, letters, result): Letters) {
+        self.sink.dead_letter = Some(file);
+        match result {
+            Ok(()) => self.settle(&letters, EventStatus::Delivered, true),
+            Err(error) => {
+                error!(%error, "The dead letter file cannot be written; rejected records are held until it can.");
+                self.letters_from = Some(self.now() + DEAD_LETTER_RETRY);
+                let newer = std::mem::replace(&mut self.waiting_letters, letters);
+                self.waiting_letters.extend(newer);
+            }
+        }
+    }
+
+    fn settle(&mut self, rejections: &[Rejection], status: EventStatus, dead_lettered: bool) {
+        if rejections.is_empty() {
+            return;
+        }
+        let reasons: Vec<_> = rejections.iter().map(|rejection| &rejection.reason).collect();
+        self.sink.telemetry.rejected(&reasons, dead_lettered);
+        for rejection in rejections {
+            self.sink.core.settle_rejected(rejection, status);
+        }
+    }
+}
