@@ -191,9 +191,13 @@ fn literal_start(parts: &[Part]) -> &str {
     }
 }
 
-/// `text` up to its last separator.
+/// `text` up to its last separator, which only the root keeps.
 fn literal_dir(text: &str) -> &Path {
-    Path::new(text.rfind('/').map_or("", |end| &text[..=end]))
+    Path::new(match text.rfind('/') {
+        Some(0) => "/",
+        Some(end) => &text[..end],
+        None => "",
+    })
 }
 
 /// The directory that paths must stay in: `base_dir`, or what stands before the first field and time format.
