@@ -31,8 +31,6 @@ pub(in crate::kinesis) struct Surroundings {
     pub(in crate::kinesis) clock: ServiceClock,
     /// The stream's region.
     pub(in crate::kinesis) region: String,
-    /// Where instance metadata is; `None` is the SDK's own rule.
-    pub(in crate::kinesis) imds_endpoint: Option<String>,
 }
 
 /// The options with their surroundings: a source for the cache.
@@ -63,22 +61,16 @@ impl Providers {
 
     async fn chain(&self, options: ImdsOptions, region: Option<&String>) -> SharedCredentialsProvider {
         let config = self.provider_config(region);
-        let mut client = imds::Client::builder()
+        let client = imds::Client::builder()
             .configure(&config)
             .max_attempts(options.max_attempts.max(1))
             .connect_timeout(Duration::from_secs(options.connect_timeout_seconds))
-            .read_timeout(Duration::from_secs(options.read_timeout_seconds));
-        if let Some(endpoint) = &self.around.imds_endpoint {
-            match client.endpoint(endpoint) {
-                Ok(with_endpoint) => client = with_endpoint,
-                // Only tests set it.
-                Err(_) => return SharedCredentialsProvider::new(NoCredentials),
-            }
-        }
+            .read_timeout(Duration::from_secs(options.read_timeout_seconds))
+            .build();
         let chain = DefaultCredentialsChain::builder()
             .configure(config)
             .region(self.sts_region(region))
-            .imds_client(client.build())
+            .imds_client(client)
             .build()
             .await;
         SharedCredentialsProvider::new(chain)
@@ -190,20 +182,5 @@ impl CredentialsSource for Providers {
             ),
             other => format!("no credentials from {what}: {}; {advice}", chain(other)),
         }
-    }
-}
-
-/// For an address that cannot be used.
-#[derive(Debug)]
-struct NoCredentials;
-
-impl aws_credential_types::provider::ProvideCredentials for NoCredentials {
-    fn provide_credentials<'a>(&'a self) -> aws_credential_types::provider::future::ProvideCredentials<'a>
-    where
-        Self: 'a,
-    {
-        aws_credential_types::provider::future::ProvideCredentials::ready(Err(
-            CredentialsError::not_loaded_no_source(),
-        ))
     }
 }

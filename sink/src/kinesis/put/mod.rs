@@ -159,15 +159,6 @@ impl KinesisClient {
     }
 
     async fn with_clock(settings: ClientSettings, machine: SharedTimeSource) -> Result<Self, BuildError> {
-        Self::assemble(settings, machine, |_| ()).await
-    }
-
-    /// `adjust` lets a test put stand-ins where the services that hand out credentials are.
-    async fn assemble(
-        settings: ClientSettings,
-        machine: SharedTimeSource,
-        adjust: impl FnOnce(&mut Surroundings),
-    ) -> Result<Self, BuildError> {
         let clock = ServiceClock::new(machine);
         let http = HttpClient::new(&settings.http)?;
         // `tls.server_name` belongs to the stream's endpoint, not to the services that hand out credentials.
@@ -181,14 +172,8 @@ impl KinesisClient {
         let (endpoint, sdk) =
             endpoint::resolve(settings.region.as_deref(), settings.endpoint.as_deref(), &for_sdk, &clock)
                 .await?;
-        let mut around = Surroundings {
-            sdk,
-            http: for_sdk,
-            clock: clock.clone(),
-            region: endpoint.region.clone(),
-            imds_endpoint: None,
-        };
-        adjust(&mut around);
+        let around =
+            Surroundings { sdk, http: for_sdk, clock: clock.clone(), region: endpoint.region.clone() };
         let load_timeout = settings.auth.load_timeout();
         let credentials =
             CredentialsCache::new(Providers::new(settings.auth, around), clock.clone(), load_timeout);
