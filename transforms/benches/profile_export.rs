@@ -62,7 +62,7 @@ fn event(dice: &mut Dice, profile: u64, ascii: bool) -> String {
     .unwrap();
     write!(
         out,
-        r#""consents":{{"marketing":{{"email":{{"val":"{}"}}}}}},"loyalty":{{"tier":"{}","points":{}}},"_acme":{{"score":{}.{},"store":"{}"}},"segmentMembership":{{"ups":{{"#,
+        r#""consents":{{"marketing":{{"email":{{"val":"{}"}},"push":{{"val":"n","time":"2024-11-03T09:12:44Z"}}}},"collect":{{"val":"y"}}}},"homeAddress":{{"street1":"Rua do Norte 12","city":"Lisboa","postalCode":"1200-283","country":"PT","primary":false}},"loyalty":{{"tier":"{}","points":{}}},"_acme":{{"score":{}.{},"store":"{}","flags":["web","app"],"lastVisit":null}},"segmentMembership":{{"ups":{{"#,
         dice.pick(&["y", "n"]),
         dice.pick(&TIERS),
         dice.roll(100_000),

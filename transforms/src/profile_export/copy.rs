@@ -6,7 +6,7 @@
 
 use super::names::{Frame, Names};
 use super::plan::Spelling;
-use super::reader::{Raw, Read, Reader, decode};
+use super::reader::{Cursor, Raw, Read, Reader, decode};
 use super::text::{Rank, Text, renamed};
 use super::write::escape_into;
 
@@ -83,6 +83,15 @@ impl Run {
     }
 }
 
+/// What the copying reads and leans on.
+struct With<'a> {
+    record: &'a [u8],
+    names: &'a mut Names,
+    /// Takes decoded key names.
+    arena: &'a mut Vec<u8>,
+    spelling: Spelling,
+}
+
 /// Scratch of the copying, kept between records.
 #[derive(Debug, Default)]
 pub(crate) struct Copier {
@@ -126,81 +135,85 @@ impl Copier {
         self.out.push(b'"');
     }
 
-    /// Copies the container that is next. `arena` takes decoded key names.
+    /// Copies the container that is next; gives the reader after it. `arena` takes decoded key names.
     pub(crate) fn container(
         &mut self,
-        reader: &mut Reader<'_>,
+        reader: &Reader<'_>,
+        mut at: Cursor,
+        depth: u32,
         names: &mut Names,
         arena: &mut Vec<u8>,
         spelling: Spelling,
-    ) -> Read<Copied> {
+    ) -> Read<(Cursor, Copied)> {
         self.open.clear();
         self.members.clear();
         let record = reader.record();
-        let (first_byte, first_out) = (reader.at(), self.out.len());
+        let with = &mut With { record, names, arena, spelling };
+        let (first_byte, first_out) = (at.at(), self.out.len());
         let mut run = Run::at(first_byte);
         'value: loop {
             // A value is next; everything before it is in the output or pending.
-            let byte = reader.peek();
+            let byte = at.peek();
             let in_object = self.open.last().is_some_and(|open| open.object);
             if in_object && (byte == b'n' || byte == b'[' && spelling.omit_arrays) {
-                reader.skip()?;
+                reader.skip(&mut at, depth + self.open.len() as u32)?;
                 self.forget_member(record, &mut run);
             } else {
                 match byte {
                     b'"' => {
-                        let raw = reader.string()?;
-                        if raw.escaped {
+                        let raw = reader.string(&mut at)?;
+                        if raw.is_escaped() {
                             self.flush(record, &mut run);
                             self.put_string(record, raw);
-                            run = Run::at(reader.at());
+                            run = Run::at(at.at());
                         }
                     }
                     b'{' => {
-                        reader.open()?;
-                        run.upto = reader.at();
-                        self.enter(true, run, names.enter());
-                        if let Some(key) = reader.first_key()? {
-                            self.member(reader, key, &mut run, names, arena, spelling);
+                        run.upto = at.at() + 1;
+                        reader.open(&mut at, depth + self.open.len() as u32 + 1)?;
+                        self.enter(true, run, with.names.enter());
+                        if let Some(key) = reader.first_key(&mut at)?.found() {
+                            self.member(with, key, at.at(), &mut run);
                             continue 'value;
                         }
-                        self.leave(reader, &mut run, names, arena);
+                        self.leave(with, at.at(), &mut run);
                     }
                     b'[' => {
-                        reader.open()?;
-                        run.upto = reader.at();
-                        self.enter(false, run, names.enter());
-                        if reader.first_element()? {
-                            self.join(record, &mut run, reader.at(), false);
+                        run.upto = at.at() + 1;
+                        reader.open(&mut at, depth + self.open.len() as u32 + 1)?;
+                        self.enter(false, run, with.names.enter());
+                        if reader.first_element(&mut at) {
+                            self.join(record, &mut run, at.at(), false);
                             continue 'value;
                         }
-                        self.leave(reader, &mut run, names, arena);
+                        self.leave(with, at.at(), &mut run);
                     }
-                    _ => reader.scalar()?,
+                    _ => reader.scalar(&mut at)?,
                 }
-                run.upto = reader.at();
+                run.upto = at.at();
                 self.value_ended(record, &mut run);
             }
             // A value has ended: on to the next one, or close what has no more.
             loop {
                 let Some(open) = self.open.last() else {
-                    return Ok(if run.from == first_byte && self.out.len() == first_out {
+                    let copied = if run.from == first_byte && self.out.len() == first_out {
                         Copied::InRecord { start: first_byte, end: run.upto }
                     } else {
                         self.flush(record, &mut run);
                         Copied::InBuffer { start: first_out, end: self.out.len() }
-                    });
+                    };
+                    return Ok((at, copied));
                 };
                 if open.object {
-                    if let Some(key) = reader.next_key()? {
-                        self.member(reader, key, &mut run, names, arena, spelling);
+                    if let Some(key) = reader.next_key(&mut at)?.found() {
+                        self.member(with, key, at.at(), &mut run);
                         continue 'value;
                     }
-                } else if reader.next_element()? {
-                    self.join(record, &mut run, reader.at(), true);
+                } else if reader.next_element(&mut at)? {
+                    self.join(record, &mut run, at.at(), true);
                     continue 'value;
                 }
-                self.leave(reader, &mut run, names, arena);
+                self.leave(with, at.at(), &mut run);
                 self.value_ended(record, &mut run);
             }
         }
@@ -256,17 +269,9 @@ impl Copier {
         });
     }
 
-    /// Writes a member's key; its value is next.
-    fn member(
-        &mut self,
-        reader: &Reader<'_>,
-        key: Raw,
-        run: &mut Run,
-        names: &mut Names,
-        arena: &mut Vec<u8>,
-        spelling: Spelling,
-    ) {
-        let record = reader.record();
+    /// Writes a member's key; its value is next, at `value`.
+    fn member(&mut self, with: &mut With<'_>, key: Raw, value: usize, run: &mut Run) {
+        let With { record, names, arena, spelling } = with;
         let start = self.position(*run);
         let (name, rank) = name_of(record, key, arena, spelling.platform);
         let Some(open) = self.open.last_mut() else { return };
@@ -287,17 +292,16 @@ impl Copier {
             }
         }
         let comma = open.wrote;
-        self.join(record, run, key.start - 1, comma);
-        let value = reader.at();
-        if key.escaped || rank == Rank::Renamed {
+        self.join(record, run, key.start() - 1, comma);
+        if key.is_escaped() || rank == Rank::Renamed {
             self.flush(record, run);
             self.out.push(b'"');
             escape_into(name.of(record, arena), &mut self.out);
             self.out.extend_from_slice(b"\":");
             *run = Run::at(value);
         } else {
-            run.upto = key.end + 1;
-            if value == key.end + 2 {
+            run.upto = key.end() + 1;
+            if value == key.end() + 2 {
                 run.upto = value;
             } else {
                 self.flush(record, run);
@@ -335,9 +339,9 @@ impl Copier {
         self.cut(record, run, start);
     }
 
-    /// The reader has passed a closing bracket: writes it.
-    fn leave(&mut self, reader: &Reader<'_>, run: &mut Run, names: &mut Names, arena: &[u8]) {
-        let record = reader.record();
+    /// A closing bracket has been passed, `end` is after it: writes it.
+    fn leave(&mut self, with: &mut With<'_>, end: usize, run: &mut Run) {
+        let With { record, names, arena, .. } = with;
         let Some(open) = self.open.pop() else { return };
         if open.shuffled {
             self.flush(record, run);
@@ -357,19 +361,19 @@ impl Copier {
         }
         self.members.truncate(open.members);
         names.leave(open.names);
-        self.join(record, run, reader.at() - 1, false);
-        run.upto = reader.at();
+        self.join(record, run, end - 1, false);
+        run.upto = end;
     }
 }
 
 /// A key's name, decoded and in platform spelling if that is asked for.
 fn name_of(record: &[u8], key: Raw, arena: &mut Vec<u8>, platform: bool) -> (Text, Rank) {
-    let text = if key.escaped {
+    let text = if key.is_escaped() {
         let start = arena.len();
         decode(record, key, arena);
         Text::in_arena(start, arena.len())
     } else {
-        Text::in_record(key.start, key.end)
+        Text::in_record(key.start(), key.end())
     };
     if !platform {
         return (text, Rank::Plain);

@@ -4,42 +4,73 @@
 
 use std::hash::BuildHasher;
 
-use foldhash::fast::RandomState;
+use foldhash::fast::{FixedState, RandomState};
 use hashbrown::HashTable;
 
-use super::text::{Text, signature};
+use super::text::{Text, same, signature};
 
-/// Names fixed by the configuration, each with a number. Open addressing, at most half full.
+/// Names fixed by the configuration, each with a number. Open addressing, at most a quarter full.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct NameTable {
     /// Index into `names` plus one; 0 is empty. The length is a power of two.
     buckets: Box<[u32]>,
     names: Vec<(Box<[u8]>, u32)>,
+    /// Spreads signatures over the buckets; chosen so that as few names as possible meet in one.
+    factor: u32,
     shift: u32,
+    /// The names are too much alike for signatures: a real hash finds the bucket.
+    alike: bool,
 }
 
 impl NameTable {
     pub(crate) fn new(names: impl IntoIterator<Item = (Vec<u8>, u32)>) -> Self {
+        const TRIES: u32 = 64;
         let names: Vec<_> =
             names.into_iter().map(|(name, number)| (name.into_boxed_slice(), number)).collect();
         if names.is_empty() {
             return Self::default();
         }
         let size = (names.len() * 4).next_power_of_two();
-        let mut table = Self { buckets: vec![0; size].into(), names, shift: 64 - size.trailing_zeros() };
-        for i in 0..table.names.len() {
-            let mut at = table.bucket(&table.names[i].0);
-            while table.buckets[at] != 0 {
-                at = (at + 1) % size;
-            }
-            table.buckets[at] = i as u32 + 1;
+        let mut table = Self { names, shift: 32 - size.trailing_zeros(), ..Self::default() };
+        let tries = (0..TRIES).map(|n| n.wrapping_mul(0x85eb_ca6a).wrapping_add(0x9e37_79b9) | 1);
+        let best = tries.min_by_key(|factor| table.fill(*factor, size, false)).unwrap_or(1);
+        const FEW_STEPS: usize = 2;
+        if table.fill(best, size, false) > FEW_STEPS {
+            table.fill(best, size, true);
         }
         table
     }
 
+    /// Fills the buckets; gives the most steps that finding a name then takes beyond the first.
+    fn fill(&mut self, factor: u32, size: usize, alike: bool) -> usize {
+        (self.factor, self.alike) = (factor, alike);
+        self.buckets = vec![0; size].into();
+        let mut most = 0;
+        for (name, number) in self.names.iter().zip(1..) {
+            let mut at = self.bucket(&name.0);
+            let mut steps = 0;
+            while self.buckets[at] != 0 {
+                at = (at + 1) % size;
+                steps += 1;
+            }
+            self.buckets[at] = number;
+            most = most.max(steps);
+        }
+        most
+    }
+
     #[inline(always)]
     fn bucket(&self, name: &[u8]) -> usize {
-        (signature(name).wrapping_mul(0xd6e8_feb8_6659_fd93) >> self.shift) as usize
+        if self.alike {
+            return self.bucket_by_hash(name);
+        }
+        (signature(name).wrapping_mul(self.factor) >> self.shift) as usize
+    }
+
+    #[inline(never)]
+    fn bucket_by_hash(&self, name: &[u8]) -> usize {
+        let hash = FixedState::with_seed(u64::from(self.factor)).hash_one(name);
+        (hash >> 32 >> self.shift) as usize
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -51,14 +82,14 @@ impl NameTable {
         if self.names.is_empty() {
             return None;
         }
-        let mask = self.buckets.len() - 1;
-        let mut at = self.bucket(name) & mask;
+        let mut at = self.bucket(name);
         loop {
-            let (known, number) = self.names.get((self.buckets[at] as usize).checked_sub(1)?)?;
-            if **known == *name {
+            let place = *self.buckets.get(at)?;
+            let (known, number) = self.names.get((place as usize).checked_sub(1)?)?;
+            if same(known, name) {
                 return Some(*number);
             }
-            at = (at + 1) & mask;
+            at = (at + 1) & (self.buckets.len() - 1);
         }
     }
 }
@@ -116,10 +147,10 @@ impl Names {
             return self.note_among_many(frame, text, record, arena);
         }
         let name = text.of(record, arena);
-        let hash = signature(name);
+        let hash = u64::from(signature(name));
         // From the end, so that an entry added by `supersede` is found before the one it replaces.
         for (i, met) in self.met[base..].iter().enumerate().rev() {
-            if met.hash == hash && met.text.of(record, arena) == name {
+            if met.hash == hash && same(met.text.of(record, arena), name) {
                 return (i, false);
             }
         }
@@ -154,7 +185,7 @@ impl Names {
         let base = frame.0 as usize;
         let name = text.of(record, arena);
         let long = self.met.len() - base > FEW;
-        let hash = if long { self.seeded(frame, name) } else { signature(name) };
+        let hash = if long { self.seeded(frame, name) } else { u64::from(signature(name)) };
         self.met.push(Met { hash, text });
         if long {
             self.index(frame, self.met.len() - 1, record, arena);

@@ -2,24 +2,24 @@
 //! In: a reader and the plan.  Out: a filled `Event`, or why the record cannot be read.
 //! Everything outside the plan is checked and skipped. Where a key comes twice, the later value overwrites what the earlier
 //! one left (specification, 5.1 and 5.2), so one pass is enough.
+//! The cursor goes by value, so that each function holds it in registers (see `reader.rs`).
 //! Never: recurses; decides about export.
 
 use super::copy::Copied;
 use super::event::{
     Event, Identity, IdentityNamespace, Membership, MembershipNamespace, NOT_MAPPED, Slot, Status,
 };
-use super::names::NameTable;
 use super::outcome::IgnoreReason;
 use super::plan::{IDENTITY_MAP, Plan, ROOT, SEGMENT_MEMBERSHIP, field_name};
-use super::reader::{Raw, Read, Reader, decode};
+use super::reader::{Cursor, Raw, Read, Reader, decode};
 use super::text::{Rank, Text};
 use super::time::{self, ReadTime, Timestamp};
 
 /// Reads one record.
-pub(crate) struct Profile<'a> {
+pub(crate) struct Profile<'a, 'e> {
     pub(crate) plan: &'a Plan,
     pub(crate) reader: Reader<'a>,
-    pub(crate) event: &'a mut Event,
+    pub(crate) event: &'e mut Event,
     pub(crate) now: Timestamp,
 }
 
@@ -40,162 +40,170 @@ enum Kind {
 
 const NO_FIELD: Field = Field { rank: Rank::Unseen, kind: Kind::Absent, text: Text::NONE };
 
-impl Profile<'_> {
+impl<'a> Profile<'a, '_> {
     /// Reads the whole document. Tells whether it is an object.
     pub(crate) fn document(&mut self) -> Read<bool> {
-        self.reader.space();
-        let object = self.reader.peek() == b'{';
+        let reader = self.reader;
+        let mut at = reader.start();
+        let object = at.peek() == b'{';
         if !object {
-            self.reader.skip()?;
+            reader.skip(&mut at, 0)?;
         } else if self.plan.envelope.is_empty() {
-            self.profile()?;
+            at = self.profile(at, 0)?;
         } else {
-            self.envelope()?;
+            at = self.envelope(at)?;
         }
-        self.reader.end()?;
+        reader.end(at)?;
         Ok(object)
     }
 
     /// Follows `input_root`. The last value under each step counts, so each new one starts afresh.
-    fn envelope(&mut self) -> Read<()> {
-        let mut level = 0;
-        self.reader.open()?;
-        let mut key = self.reader.first_key()?;
+    fn envelope(&mut self, mut at: Cursor) -> Read<Cursor> {
+        let reader = self.reader;
+        let (mut level, mut depth) = (0, 1);
+        reader.open(&mut at, depth)?;
+        let mut key = reader.first_key(&mut at)?;
         loop {
-            let Some(raw) = key else {
+            let Some(raw) = key.found() else {
                 if level == 0 {
-                    return Ok(());
+                    return Ok(at);
                 }
                 level -= 1;
-                key = self.reader.next_key()?;
+                depth -= 1;
+                key = reader.next_key(&mut at)?;
                 continue;
             };
             let name = self.text(raw);
             if self.bytes(name) != self.plan.envelope[level] {
-                self.reader.skip()?;
+                reader.skip(&mut at, depth)?;
             } else {
                 self.event.forget_profile();
-                if self.reader.peek() != b'{' {
-                    self.reader.skip()?;
+                if at.peek() != b'{' {
+                    reader.skip(&mut at, depth)?;
                 } else if level + 1 == self.plan.envelope.len() {
-                    self.profile()?;
+                    at = self.profile(at, depth)?;
                 } else {
                     level += 1;
-                    self.reader.open()?;
-                    key = self.reader.first_key()?;
+                    depth += 1;
+                    reader.open(&mut at, depth)?;
+                    key = reader.first_key(&mut at)?;
                     continue;
                 }
             }
-            key = self.reader.next_key()?;
+            key = reader.next_key(&mut at)?;
         }
     }
 
-    /// Reads the profile: an object is next.
-    fn profile(&mut self) -> Read<()> {
+    /// Reads the profile: an object is next. `depth`, here and below, is that of the container around what is read.
+    fn profile(&mut self, mut at: Cursor, mut depth: u32) -> Read<Cursor> {
+        let reader = self.reader;
         self.event.found = true;
+        depth += 1;
         let outside = self.event.open.len();
         let mut node = ROOT;
-        self.reader.open()?;
-        let mut key = self.reader.first_key()?;
+        reader.open(&mut at, depth)?;
+        let mut key = reader.first_key(&mut at)?;
         loop {
-            let Some(raw) = key else {
+            let Some(raw) = key.found() else {
                 if self.event.open.len() == outside {
-                    return Ok(());
+                    return Ok(at);
                 }
                 node = self.event.open.pop().unwrap_or(ROOT);
-                key = self.reader.next_key()?;
+                depth -= 1;
+                key = reader.next_key(&mut at)?;
                 continue;
             };
             let (target, rank) = self.target(node, raw);
             match target {
-                None => self.reader.skip()?,
-                Some(SEGMENT_MEMBERSHIP) => self.membership_section(rank)?,
-                Some(IDENTITY_MAP) => self.identity_section(rank)?,
+                None => reader.skip(&mut at, depth)?,
+                Some(SEGMENT_MEMBERSHIP) => at = self.membership_section(at, rank, depth)?,
+                Some(IDENTITY_MAP) => at = self.identity_section(at, rank, depth)?,
                 Some(child) => {
-                    if self.attribute(child, rank)? {
+                    let enter;
+                    (at, enter) = self.attribute(at, child, rank, depth)?;
+                    if enter {
                         self.event.open.push(node);
                         node = child;
-                        self.reader.open()?;
-                        key = self.reader.first_key()?;
+                        depth += 1;
+                        reader.open(&mut at, depth)?;
+                        key = reader.first_key(&mut at)?;
                         continue;
                     }
                 }
             }
-            key = self.reader.next_key()?;
+            key = reader.next_key(&mut at)?;
         }
     }
 
     #[inline(always)]
     fn target(&mut self, node: u32, raw: Raw) -> (Option<u32>, Rank) {
         let plan = self.plan;
-        let by_name: &NameTable = &plan.nodes[node as usize].by_name;
-        if !raw.escaped {
-            let (name, rank) = field_name(&self.reader.record()[raw.start..raw.end], plan.spelling);
-            return (by_name.find(name), rank);
-        }
         let text = self.text(raw);
-        let (name, rank) = field_name(text.of(self.reader.record(), &self.event.arena), plan.spelling);
-        (by_name.find(name), rank)
+        let (name, rank) = field_name(self.bytes(text), plan.spelling);
+        (plan.nodes[node as usize].by_name.find(name), rank)
     }
 
     /// Reads the value of a node of the plan, unless the node's object is to be entered: then tells so.
-    fn attribute(&mut self, node: u32, rank: Rank) -> Read<bool> {
-        let plan = self.plan;
-        let known = &plan.nodes[node as usize];
+    #[inline(always)]
+    fn attribute(&mut self, mut at: Cursor, node: u32, rank: Rank, depth: u32) -> Read<(Cursor, bool)> {
+        let reader = self.reader;
+        let known = &self.plan.nodes[node as usize];
         let slot = &mut self.event.slots[node as usize];
         if rank < slot.rank {
-            self.reader.skip()?;
-            return Ok(false);
+            reader.skip(&mut at, depth)?;
+            return Ok((at, false));
         }
         if slot.rank != Rank::Unseen {
             self.event.slots[node as usize..known.end as usize].fill(Slot::default());
         }
         self.event.slots[node as usize].rank = rank;
-        let enter = self.reader.peek() == b'{' && !known.by_name.is_empty();
+        let enter = at.peek() == b'{' && !known.by_name.is_empty();
         if known.attribute.is_some() {
-            let place = self.reader.place();
-            self.event.slots[node as usize].value = self.value()?;
-            if enter {
-                self.reader.rewind(place);
+            let (after, value) = self.value(at, depth)?;
+            self.event.slots[node as usize].value = value;
+            if !enter {
+                at = after;
             }
         } else if !enter {
-            self.reader.skip()?;
+            reader.skip(&mut at, depth)?;
         }
-        Ok(enter)
+        Ok((at, enter))
     }
 
     /// Reads a value in its exported form; `None` if it does not exist.
     #[inline(always)]
-    fn value(&mut self) -> Read<Option<Copied>> {
-        let start = self.reader.at();
-        match self.reader.peek() {
-            b'n' => {
-                self.reader.scalar()?;
-                return Ok(None);
-            }
+    fn value(&mut self, mut at: Cursor, depth: u32) -> Read<(Cursor, Option<Copied>)> {
+        let reader = self.reader;
+        let start = at.at();
+        match at.peek() {
             b'"' => {
-                let raw = self.reader.string()?;
-                if raw.escaped {
-                    return Ok(Some(self.event.copier.string(self.reader.record(), raw)));
+                let raw = reader.string(&mut at)?;
+                if raw.is_escaped() {
+                    return Ok((at, Some(self.event.copier.string(self.reader.record(), raw))));
                 }
             }
+            b'n' => {
+                reader.scalar(&mut at)?;
+                return Ok((at, None));
+            }
             b'[' if self.plan.spelling.omit_arrays => {
-                self.reader.skip()?;
-                return Ok(None);
+                reader.skip(&mut at, depth)?;
+                return Ok((at, None));
             }
             b'{' | b'[' => {
                 let Event { copier, names, arena, .. } = &mut *self.event;
-                return copier.container(&mut self.reader, names, arena, self.plan.spelling).map(Some);
+                let (at, copied) = copier.container(&reader, at, depth, names, arena, self.plan.spelling)?;
+                return Ok((at, Some(copied)));
             }
-            _ => self.reader.scalar()?,
+            _ => reader.scalar(&mut at)?,
         }
-        Ok(Some(Copied::InRecord { start, end: self.reader.at() }))
+        Ok((at, Some(Copied::InRecord { start, end: at.at() })))
     }
 
     /// A string's characters, decoded if need be.
     #[inline(always)]
     fn text(&mut self, raw: Raw) -> Text {
-        if raw.escaped { self.decoded(raw) } else { Text::in_record(raw.start, raw.end) }
+        if raw.is_escaped() { self.decoded(raw) } else { Text::in_record(raw.start(), raw.end()) }
     }
 
     #[inline(never)]
@@ -210,36 +218,37 @@ impl Profile<'_> {
         text.of(self.reader.record(), &self.event.arena)
     }
 
-    fn membership_section(&mut self, rank: Rank) -> Read<()> {
+    fn membership_section(&mut self, mut at: Cursor, rank: Rank, depth: u32) -> Read<Cursor> {
+        let reader = self.reader;
         let section = &mut self.event.memberships;
-        if rank < section.rank {
-            return self.reader.skip();
-        }
-        section.clear();
-        section.rank = rank;
-        match self.reader.peek() {
-            b'{' => self.membership_namespaces(),
-            byte => {
-                section.bad = byte != b'n';
-                self.reader.skip()
+        if rank >= section.rank {
+            section.clear();
+            section.rank = rank;
+            match at.peek() {
+                b'{' => return self.membership_namespaces(at, depth + 1),
+                byte => section.bad = byte != b'n',
             }
         }
+        reader.skip(&mut at, depth)?;
+        Ok(at)
     }
 
-    fn membership_namespaces(&mut self) -> Read<()> {
+    /// Reads the section: an object is next, which lies at `depth`; so for all that follow.
+    fn membership_namespaces(&mut self, mut at: Cursor, depth: u32) -> Read<Cursor> {
+        let reader = self.reader;
         let frame = self.event.names.enter();
-        self.reader.open()?;
-        let mut key = self.reader.first_key()?;
-        while let Some(raw) = key {
+        reader.open(&mut at, depth)?;
+        let mut key = reader.first_key(&mut at)?;
+        while let Some(raw) = key.found() {
             let name = self.text(raw);
             let Event { names, arena, .. } = &mut *self.event;
             let (place, new) = names.note(frame, name, self.reader.record(), arena);
             let start = self.event.memberships.items.len() as u32;
-            let malformed = self.reader.peek() != b'{';
+            let malformed = at.peek() != b'{';
             if malformed {
-                self.reader.skip()?;
+                reader.skip(&mut at, depth)?;
             } else {
-                self.memberships(name)?;
+                at = self.memberships(at, name, depth + 1)?;
             }
             let end = self.event.memberships.items.len() as u32;
             let namespace = MembershipNamespace { name, start, end, malformed };
@@ -249,85 +258,98 @@ impl Profile<'_> {
             } else {
                 namespaces[place] = namespace;
             }
-            key = self.reader.next_key()?;
+            key = reader.next_key(&mut at)?;
         }
         self.event.names.leave(frame);
-        Ok(())
+        Ok(at)
     }
 
     /// Reads the memberships of one namespace: an object is next.
-    fn memberships(&mut self, namespace: Text) -> Read<()> {
+    fn memberships(&mut self, mut at: Cursor, namespace: Text, depth: u32) -> Read<Cursor> {
+        let reader = self.reader;
         let plan = self.plan;
-        let record = self.reader.record();
         let mapped_ids = if plan.segment_namespaces.is_empty() {
             None
         } else {
             let Event { lower, arena, .. } = &mut *self.event;
             lower.clear();
-            lower.extend(namespace.of(record, arena).iter().map(u8::to_ascii_lowercase));
+            lower.extend(namespace.of(self.reader.record(), arena).iter().map(u8::to_ascii_lowercase));
             plan.segment_namespaces.find(lower).map(|i| &plan.segment_ids[i as usize])
         };
         let frame = self.event.names.enter();
         let first = self.event.memberships.items.len();
-        self.reader.open()?;
-        let mut key = self.reader.first_key()?;
-        while let Some(raw) = key {
+        reader.open(&mut at, depth)?;
+        let mut key = reader.first_key(&mut at)?;
+        while let Some(raw) = key.found() {
             let id = self.text(raw);
             let Event { names, arena, .. } = &mut *self.event;
-            let (place, new) = names.note(frame, id, record, arena);
-            let mapped = mapped_ids.and_then(|ids| ids.find(id.of(record, arena))).unwrap_or(NOT_MAPPED);
-            let membership = if self.reader.peek() == b'{' {
-                self.membership(id, mapped)?
+            let (place, new) = names.note(frame, id, self.reader.record(), arena);
+            let mapped =
+                mapped_ids.and_then(|ids| ids.find(id.of(self.reader.record(), arena))).unwrap_or(NOT_MAPPED);
+            let membership;
+            if at.peek() == b'{' {
+                (at, membership) = self.membership(at, id, mapped, depth + 1)?;
             } else {
-                self.reader.skip()?;
-                Membership::ignored(id, IgnoreReason::Malformed)
-            };
+                reader.skip(&mut at, depth)?;
+                membership = Membership::ignored(id, IgnoreReason::Malformed);
+            }
             let items = &mut self.event.memberships.items;
             if new {
                 items.push(membership);
             } else {
                 items[first + place] = membership;
             }
-            key = self.reader.next_key()?;
+            key = reader.next_key(&mut at)?;
         }
         self.event.names.leave(frame);
-        Ok(())
+        Ok(at)
     }
 
-    fn membership(&mut self, id: Text, mapped: u32) -> Read<Membership> {
+    #[inline(always)]
+    fn membership(
+        &mut self,
+        mut at: Cursor,
+        id: Text,
+        mapped: u32,
+        depth: u32,
+    ) -> Read<(Cursor, Membership)> {
+        let reader = self.reader;
         let plan = self.plan;
         let [mut status, mut time, mut old_time, mut until] = [NO_FIELD; 4];
-        self.reader.open()?;
-        let mut key = self.reader.first_key()?;
-        while let Some(raw) = key {
-            let (field, rank) = {
-                let text = self.text(raw);
-                let (name, rank) = field_name(self.bytes(text), plan.spelling);
-                let field = match name {
-                    b"status" => Some(&mut status),
-                    b"lastQualificationTime" => Some(&mut time),
-                    b"timestamp" => Some(&mut old_time),
-                    b"validUntil" if plan.omit_expired => Some(&mut until),
-                    _ => None,
-                };
-                (field, rank)
+        reader.open(&mut at, depth)?;
+        let mut key = reader.first_key(&mut at)?;
+        while let Some(raw) = key.found() {
+            let text = self.text(raw);
+            let (name, rank) = field_name(self.bytes(text), plan.spelling);
+            let field = match name {
+                b"status" => Some(&mut status),
+                b"lastQualificationTime" => Some(&mut time),
+                b"timestamp" => Some(&mut old_time),
+                b"validUntil" if plan.omit_expired => Some(&mut until),
+                _ => None,
             };
             match field {
-                Some(field) if rank >= field.rank => *field = self.field(rank)?,
-                _ => self.reader.skip()?,
+                Some(field) if rank >= field.rank => (at, *field) = self.field(at, rank, depth)?,
+                _ => reader.skip(&mut at, depth)?,
             }
-            key = self.reader.next_key()?;
+            key = reader.next_key(&mut at)?;
         }
-        let ignored = |reason| Ok(Membership::ignored(id, reason));
+        Ok((at, self.judged(id, mapped, [status, time, old_time, until])))
+    }
+
+    /// What a membership with these fields comes to (specification, 5.4).
+    #[inline(always)]
+    fn judged(&self, id: Text, mapped: u32, [status, time, old_time, until]: [Field; 4]) -> Membership {
+        let plan = self.plan;
         let status = match status.kind {
             Kind::Absent => Status::Realized,
-            Kind::Other => return ignored(IgnoreReason::Malformed),
+            Kind::Other => return Membership::ignored(id, IgnoreReason::Malformed),
             Kind::Text => match self.bytes(status.text) {
                 b"realized" => Status::Realized,
                 b"existing" => Status::Existing,
                 b"exited" => Status::Exited,
                 _ if plan.keep_unknown_status => Status::Other(status.text),
-                _ => return ignored(IgnoreReason::UnknownStatus),
+                _ => return Membership::ignored(id, IgnoreReason::UnknownStatus),
             },
         };
         let time = [time, old_time].into_iter().find(|field| field.kind == Kind::Text);
@@ -335,71 +357,74 @@ impl Profile<'_> {
         let member = matches!(status, Status::Realized | Status::Existing);
         if member
             && until.kind == Kind::Text
-            && self.read_time(until.text).is_some_and(|t| t.has_come(self.now))
+            && self.read_time(until.text).is_some_and(|until| until.has_come(self.now))
         {
-            return ignored(IgnoreReason::Expired);
+            return Membership::ignored(id, IgnoreReason::Expired);
         }
         if status == Status::Exited && plan.exited_retention_days > 0 && !time.is_none() {
             let limit = self.now.minus_days(plan.exited_retention_days);
             if self.read_time(time).is_some_and(|time| time.is_before(limit)) {
-                return ignored(IgnoreReason::OldExit);
+                return Membership::ignored(id, IgnoreReason::OldExit);
             }
         }
-        Ok(Membership { id, time, status, mapped, ignored: None })
+        Membership { id, time, status, mapped, ignored: None }
     }
 
+    #[inline(never)]
     fn read_time(&self, text: Text) -> Option<ReadTime> {
         time::read(self.bytes(text))
     }
 
     /// Reads a value of which only a string matters. Null is as good as absent.
     #[inline(always)]
-    fn field(&mut self, rank: Rank) -> Read<Field> {
-        let (kind, text) = match self.reader.peek() {
+    fn field(&mut self, mut at: Cursor, rank: Rank, depth: u32) -> Read<(Cursor, Field)> {
+        let reader = self.reader;
+        let (kind, text) = match at.peek() {
             b'"' => {
-                let raw = self.reader.string()?;
+                let raw = reader.string(&mut at)?;
                 (Kind::Text, self.text(raw))
             }
             byte => {
-                self.reader.skip()?;
+                reader.skip(&mut at, depth)?;
                 (if byte == b'n' { Kind::Absent } else { Kind::Other }, Text::NONE)
             }
         };
-        Ok(Field { rank, kind, text })
+        Ok((at, Field { rank, kind, text }))
     }
 
-    fn identity_section(&mut self, rank: Rank) -> Read<()> {
+    fn identity_section(&mut self, mut at: Cursor, rank: Rank, depth: u32) -> Read<Cursor> {
+        let reader = self.reader;
         let section = &mut self.event.identities;
-        if rank < section.rank {
-            return self.reader.skip();
-        }
-        section.clear();
-        section.rank = rank;
-        match self.reader.peek() {
-            b'{' => self.identity_namespaces(),
-            byte => {
-                section.bad = byte != b'n';
-                self.reader.skip()
+        if rank >= section.rank {
+            section.clear();
+            section.rank = rank;
+            match at.peek() {
+                b'{' => return self.identity_namespaces(at, depth + 1),
+                byte => section.bad = byte != b'n',
             }
         }
+        reader.skip(&mut at, depth)?;
+        Ok(at)
     }
 
-    fn identity_namespaces(&mut self) -> Read<()> {
+    /// Reads the section: an object is next, which lies at `depth`; so for all that follow.
+    fn identity_namespaces(&mut self, mut at: Cursor, depth: u32) -> Read<Cursor> {
+        let reader = self.reader;
         let frame = self.event.names.enter();
-        self.reader.open()?;
-        let mut key = self.reader.first_key()?;
-        while let Some(raw) = key {
+        reader.open(&mut at, depth)?;
+        let mut key = reader.first_key(&mut at)?;
+        while let Some(raw) = key.found() {
             let name = self.text(raw);
             let Event { names, arena, .. } = &mut *self.event;
             let (place, new) = names.note(frame, name, self.reader.record(), arena);
             let start = self.event.identities.items.len() as u32;
-            let malformed = self.reader.peek() != b'[';
-            let unusable = if malformed {
-                self.reader.skip()?;
-                0
+            let malformed = at.peek() != b'[';
+            let mut unusable = 0;
+            if malformed {
+                reader.skip(&mut at, depth)?;
             } else {
-                self.identity_items()?
-            };
+                (at, unusable) = self.identity_items(at, depth + 1)?;
+            }
             let section = &mut self.event.identities;
             let end = section.items.len() as u32;
             let namespace = IdentityNamespace { name, start, end, malformed, unusable };
@@ -408,26 +433,28 @@ impl Profile<'_> {
             } else {
                 section.namespaces[place] = namespace;
             }
-            key = self.reader.next_key()?;
+            key = reader.next_key(&mut at)?;
         }
         self.event.names.leave(frame);
-        Ok(())
+        Ok(at)
     }
 
     /// Reads the items of one namespace: an array is next. Gives the number of unusable ones.
-    fn identity_items(&mut self) -> Read<u32> {
+    #[inline(always)]
+    fn identity_items(&mut self, mut at: Cursor, depth: u32) -> Read<(Cursor, u32)> {
+        let reader = self.reader;
         let frame = self.event.names.enter();
         let first = self.event.identities.items.len();
         let mut unusable = 0;
-        self.reader.open()?;
-        let mut more = self.reader.first_element()?;
+        reader.open(&mut at, depth)?;
+        let mut more = reader.first_element(&mut at);
         while more {
-            let usable = if self.reader.peek() == b'{' {
-                self.identity()?
+            let mut usable = None;
+            if at.peek() == b'{' {
+                (at, usable) = self.identity(at, depth + 1)?;
             } else {
-                self.reader.skip()?;
-                None
-            };
+                reader.skip(&mut at, depth)?;
+            }
             match usable {
                 None => unusable += 1,
                 Some(identity) => {
@@ -440,32 +467,34 @@ impl Profile<'_> {
                     }
                 }
             }
-            more = self.reader.next_element()?;
+            more = reader.next_element(&mut at)?;
         }
         self.event.names.leave(frame);
-        Ok(unusable)
+        Ok((at, unusable))
     }
 
-    fn identity(&mut self) -> Read<Option<Identity>> {
+    #[inline(always)]
+    fn identity(&mut self, mut at: Cursor, depth: u32) -> Read<(Cursor, Option<Identity>)> {
+        let reader = self.reader;
         let spelling = self.plan.spelling;
         let mut id = NO_FIELD;
         let (mut primary, mut primary_rank) = (false, Rank::Unseen);
-        self.reader.open()?;
-        let mut key = self.reader.first_key()?;
-        while let Some(raw) = key {
+        reader.open(&mut at, depth)?;
+        let mut key = reader.first_key(&mut at)?;
+        while let Some(raw) = key.found() {
             let text = self.text(raw);
             match field_name(self.bytes(text), spelling) {
-                (b"id", rank) if rank >= id.rank => id = self.field(rank)?,
+                (b"id", rank) if rank >= id.rank => (at, id) = self.field(at, rank, depth)?,
                 (b"primary", rank) if rank >= primary_rank => {
-                    primary = self.reader.peek() == b't';
+                    primary = at.peek() == b't';
                     primary_rank = rank;
-                    self.reader.skip()?;
+                    reader.skip(&mut at, depth)?;
                 }
-                _ => self.reader.skip()?,
+                _ => reader.skip(&mut at, depth)?,
             }
-            key = self.reader.next_key()?;
+            key = reader.next_key(&mut at)?;
         }
         let usable = id.kind == Kind::Text && !self.bytes(id.text).is_empty();
-        Ok(usable.then_some(Identity { id: id.text, primary, repeated: false }))
+        Ok((at, usable.then_some(Identity { id: id.text, primary, repeated: false })))
     }
 }

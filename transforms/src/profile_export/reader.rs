@@ -13,35 +13,79 @@ pub(crate) enum Broken {
 
 pub(crate) type Read<T> = Result<T, Broken>;
 
-/// A string as it stands in the record, without its quotes.
-#[derive(Clone, Copy, Debug)]
+/// A string as it stands in the record, without its quotes. Two plain words: with a flag of its own the compiler would take it
+/// apart byte by byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Raw {
-    pub(crate) start: usize,
-    pub(crate) end: usize,
-    pub(crate) escaped: bool,
+    start: u32,
+    /// Where it ends, and in the highest bit whether it has an escape.
+    end: u32,
 }
 
-/// A place in the record, to come back to.
+impl Raw {
+    const ESCAPED: u32 = 1 << 31;
+    /// In the place of a key: there is none. A string cannot start at 0.
+    const NONE: Self = Self { start: 0, end: 0 };
+
+    #[inline(always)]
+    fn new(start: usize, end: usize, escaped: bool) -> Self {
+        Self { start: start as u32, end: end as u32 | if escaped { Self::ESCAPED } else { 0 } }
+    }
+
+    #[inline(always)]
+    pub(crate) fn start(self) -> usize {
+        self.start as usize
+    }
+
+    #[inline(always)]
+    pub(crate) fn end(self) -> usize {
+        (self.end & !Self::ESCAPED) as usize
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_escaped(self) -> bool {
+        self.end & Self::ESCAPED != 0
+    }
+
+    /// This key, if there is one.
+    #[inline(always)]
+    pub(crate) fn found(self) -> Option<Self> {
+        (self.start != 0).then_some(self)
+    }
+}
+
+/// A record that is being read. Does not change; where the reading is at says a [`Cursor`].
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
-    at: usize,
-    quote: usize,
-    escape: usize,
-}
-
-#[derive(Debug)]
 pub(crate) struct Reader<'a> {
     record: &'a [u8],
     quotes: &'a [u32],
     escapes: &'a [u32],
+    max_depth: u32,
+}
+
+/// Where the reading is at. A few words that go by value, so that they live in registers: behind a reference every step would
+/// wait for the memory of the step before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cursor {
     /// The next byte to look at.
     at: usize,
     /// The first entry of `quotes` that is not before `at`.
     quote: usize,
-    /// The first entry of `escapes` that is not known to be before `at`.
-    escape: usize,
-    depth: u32,
-    max_depth: u32,
+    /// The byte at `at`; 0, which no token starts with, at the end.
+    byte: u8,
+}
+
+impl Cursor {
+    #[inline(always)]
+    pub(crate) fn at(self) -> usize {
+        self.at
+    }
+
+    /// The next byte.
+    #[inline(always)]
+    pub(crate) fn peek(self) -> u8 {
+        self.byte
+    }
 }
 
 /// Levels of nesting that `skip` can remember; `max_depth` is at most 1000.
@@ -54,6 +98,7 @@ struct Levels {
 }
 
 impl Levels {
+    #[inline(always)]
     fn push(&mut self, object: bool) {
         self.top += 1;
         let (word, bit) = (self.top / 64 % (LEVELS / 64), self.top % 64);
@@ -69,191 +114,172 @@ impl Levels {
 impl<'a> Reader<'a> {
     pub(crate) fn new(record: &'a [u8], index: &'a Index, max_depth: u32) -> Self {
         debug_assert!((max_depth as usize) < LEVELS);
-        Self {
-            record,
-            quotes: index.quotes(),
-            escapes: index.escapes(),
-            at: 0,
-            quote: 0,
-            escape: 0,
-            depth: 0,
-            max_depth,
-        }
+        Self { record, quotes: index.quotes(), escapes: index.escapes(), max_depth }
     }
 
+    #[inline(always)]
     pub(crate) fn record(&self) -> &'a [u8] {
         self.record
     }
 
-    pub(crate) fn at(&self) -> usize {
-        self.at
-    }
-
-    pub(crate) fn place(&self) -> Place {
-        Place { at: self.at, quote: self.quote, escape: self.escape }
-    }
-
-    /// Goes back to a place at the same depth.
-    pub(crate) fn rewind(&mut self, place: Place) {
-        self.at = place.at;
-        self.quote = place.quote;
-        self.escape = place.escape;
-    }
-
-    /// The next byte; 0, which no token starts with, at the end.
+    /// The byte at `at`; 0 after the end.
     #[inline(always)]
-    pub(crate) fn peek(&self) -> u8 {
-        self.record.get(self.at).copied().unwrap_or(0)
+    fn byte(&self, at: usize) -> u8 {
+        self.record.get(at).copied().unwrap_or(0)
+    }
+
+    /// A cursor at the first token.
+    pub(crate) fn start(&self) -> Cursor {
+        let mut cursor = Cursor { at: 0, quote: 0, byte: self.byte(0) };
+        self.space(&mut cursor);
+        cursor
     }
 
     #[inline(always)]
-    pub(crate) fn space(&mut self) {
-        if self.peek() <= b' ' {
-            self.long_space();
+    fn go(&self, cursor: &mut Cursor, at: usize) {
+        cursor.at = at;
+        cursor.byte = self.byte(at);
+    }
+
+    /// Goes to the next token, from `at` on.
+    #[inline(always)]
+    fn go_to_token(&self, cursor: &mut Cursor, at: usize) {
+        self.go(cursor, at);
+        if cursor.byte <= b' ' {
+            // One space is the usual style of those who write any.
+            if cursor.byte == b' ' {
+                self.go(cursor, at + 1);
+            }
+            self.space(cursor);
         }
     }
 
-    #[inline(never)]
-    fn long_space(&mut self) {
-        while matches!(self.peek(), b' ' | b'\n' | b'\r' | b'\t') {
-            self.at += 1;
+    #[inline(always)]
+    fn space(&self, cursor: &mut Cursor) {
+        if cursor.byte <= b' ' {
+            self.go(cursor, space_end(self.record, cursor.at));
         }
     }
 
     /// The end of the document: only white space may follow.
-    pub(crate) fn end(&mut self) -> Read<()> {
-        self.space();
-        if self.at == self.record.len() { Ok(()) } else { Err(Broken::Json) }
+    pub(crate) fn end(&self, mut cursor: Cursor) -> Read<()> {
+        self.space(&mut cursor);
+        if cursor.at == self.record.len() { Ok(()) } else { Err(Broken::Json) }
+    }
+
+    /// The end of the string whose opening quote is the next byte.
+    #[inline(always)]
+    fn string_end(&self, cursor: &mut Cursor) -> Read<usize> {
+        debug_assert_eq!(self.quotes.get(cursor.quote).map(|q| *q as usize), Some(cursor.at));
+        let Some(end) = self.quotes.get(cursor.quote + 1) else { return Err(Broken::Json) };
+        cursor.quote += 2;
+        Ok(*end as usize)
+    }
+
+    #[inline(always)]
+    fn raw(&self, start: usize, end: usize) -> Raw {
+        Raw::new(start, end, !self.escapes.is_empty() && has_escape(self.escapes, start, end))
     }
 
     /// Reads a string; the next byte must be its opening quote.
     #[inline(always)]
-    pub(crate) fn string(&mut self) -> Read<Raw> {
-        debug_assert_eq!(self.quotes.get(self.quote).map(|q| *q as usize), Some(self.at));
-        let start = self.at + 1;
-        let Some(end) = self.quotes.get(self.quote + 1) else { return Err(Broken::Json) };
-        let end = *end as usize;
-        self.quote += 2;
-        self.at = end + 1;
-        let escaped = !self.escapes.is_empty() && self.has_escape(start, end);
-        Ok(Raw { start, end, escaped })
+    pub(crate) fn string(&self, cursor: &mut Cursor) -> Read<Raw> {
+        let start = cursor.at + 1;
+        let end = self.string_end(cursor)?;
+        self.go(cursor, end + 1);
+        Ok(self.raw(start, end))
     }
 
+    /// Reads a key and the colon after it; the value is next.
+    #[inline(always)]
+    fn key(&self, cursor: &mut Cursor) -> Read<Raw> {
+        let start = cursor.at + 1;
+        let end = self.skip_key(cursor)?;
+        Ok(self.raw(start, end))
+    }
+
+    /// Like `key`, but gives only the end of the key.
+    #[inline(always)]
+    fn skip_key(&self, cursor: &mut Cursor) -> Read<usize> {
+        if cursor.byte != b'"' {
+            return Err(Broken::Json);
+        }
+        let end = self.string_end(cursor)?;
+        match self.record.get(end + 1..end + 3) {
+            Some([b':', byte]) if *byte > b' ' => (cursor.at, cursor.byte) = (end + 2, *byte),
+            _ => *cursor = self.after_colon(*cursor, end + 1)?,
+        }
+        Ok(end)
+    }
+
+    /// The value after a colon with white space around it.
     #[inline(never)]
-    fn has_escape(&mut self, start: usize, end: usize) -> bool {
-        while self.escapes.get(self.escape).is_some_and(|at| (*at as usize) < start) {
-            self.escape += 1;
-        }
-        self.escapes.get(self.escape).is_some_and(|at| (*at as usize) < end)
-    }
-
-    #[inline(always)]
-    fn skip_string(&mut self) -> Read<()> {
-        let Some(end) = self.quotes.get(self.quote + 1) else { return Err(Broken::Json) };
-        self.quote += 2;
-        self.at = *end as usize + 1;
-        Ok(())
-    }
-
-    #[inline(always)]
-    fn colon(&mut self) -> Read<()> {
-        self.space();
-        if self.peek() != b':' {
+    fn after_colon(&self, mut cursor: Cursor, at: usize) -> Read<Cursor> {
+        self.go_to_token(&mut cursor, at);
+        if cursor.byte != b':' {
             return Err(Broken::Json);
         }
-        self.at += 1;
-        self.space();
-        Ok(())
+        let at = cursor.at + 1;
+        self.go_to_token(&mut cursor, at);
+        Ok(cursor)
     }
 
+    /// Steps into the container whose opening bracket is the next byte and which lies at this depth.
     #[inline(always)]
-    fn key(&mut self) -> Read<Raw> {
-        if self.peek() != b'"' {
-            return Err(Broken::Json);
-        }
-        let key = self.string()?;
-        self.colon()?;
-        Ok(key)
-    }
-
-    #[inline(always)]
-    fn skip_key(&mut self) -> Read<()> {
-        if self.peek() != b'"' {
-            return Err(Broken::Json);
-        }
-        self.skip_string()?;
-        self.colon()
-    }
-
-    /// Steps into the container whose opening bracket is the next byte.
-    #[inline(always)]
-    pub(crate) fn open(&mut self) -> Read<()> {
-        self.depth += 1;
-        if self.depth > self.max_depth {
+    pub(crate) fn open(&self, cursor: &mut Cursor, depth: u32) -> Read<()> {
+        if depth > self.max_depth {
             return Err(Broken::TooDeep);
         }
-        self.at += 1;
+        self.go_to_token(cursor, cursor.at + 1);
         Ok(())
     }
 
+    /// After `open` of an object: its first key, with the value next; `NONE` if the object is empty and now closed.
     #[inline(always)]
-    fn close(&mut self) {
-        self.depth -= 1;
-        self.at += 1;
-    }
-
-    /// After `open` of an object: its first key, with the value next; `None` if the object is empty and now closed.
-    #[inline(always)]
-    pub(crate) fn first_key(&mut self) -> Read<Option<Raw>> {
-        self.space();
-        if self.peek() == b'}' {
-            self.close();
-            return Ok(None);
+    pub(crate) fn first_key(&self, cursor: &mut Cursor) -> Read<Raw> {
+        if cursor.byte == b'}' {
+            self.go(cursor, cursor.at + 1);
+            return Ok(Raw::NONE);
         }
-        self.key().map(Some)
+        self.key(cursor)
     }
 
-    /// After a member's value: the next key, with the value next; `None` if the object is now closed.
+    /// After a member's value: the next key, with the value next; `NONE` if the object is now closed.
     #[inline(always)]
-    pub(crate) fn next_key(&mut self) -> Read<Option<Raw>> {
-        self.space();
-        match self.peek() {
-            b',' => {
-                self.at += 1;
-                self.space();
-                self.key().map(Some)
-            }
-            b'}' => {
-                self.close();
-                Ok(None)
-            }
-            _ => Err(Broken::Json),
+    pub(crate) fn next_key(&self, cursor: &mut Cursor) -> Read<Raw> {
+        self.space(cursor);
+        if cursor.byte == b',' {
+            self.go_to_token(cursor, cursor.at + 1);
+            self.key(cursor)
+        } else if cursor.byte == b'}' {
+            self.go(cursor, cursor.at + 1);
+            Ok(Raw::NONE)
+        } else {
+            Err(Broken::Json)
         }
     }
 
     /// After `open` of an array: whether there is a first element (it is next); if not, the array is closed.
     #[inline(always)]
-    pub(crate) fn first_element(&mut self) -> Read<bool> {
-        self.space();
-        if self.peek() == b']' {
-            self.close();
-            return Ok(false);
+    pub(crate) fn first_element(&self, cursor: &mut Cursor) -> bool {
+        let closed = cursor.byte == b']';
+        if closed {
+            self.go(cursor, cursor.at + 1);
         }
-        Ok(true)
+        !closed
     }
 
     /// After an element: whether there is another (it is next); if not, the array is closed.
     #[inline(always)]
-    pub(crate) fn next_element(&mut self) -> Read<bool> {
-        self.space();
-        match self.peek() {
+    pub(crate) fn next_element(&self, cursor: &mut Cursor) -> Read<bool> {
+        self.space(cursor);
+        match cursor.byte {
             b',' => {
-                self.at += 1;
-                self.space();
+                self.go_to_token(cursor, cursor.at + 1);
                 Ok(true)
             }
             b']' => {
-                self.close();
+                self.go(cursor, cursor.at + 1);
                 Ok(false)
             }
             _ => Err(Broken::Json),
@@ -262,137 +288,142 @@ impl<'a> Reader<'a> {
 
     /// Reads a number, `true`, `false` or `null`.
     #[inline(always)]
-    pub(crate) fn scalar(&mut self) -> Read<()> {
-        match self.peek() {
-            b't' => self.literal(b"true"),
-            b'f' => self.literal(b"false"),
-            b'n' => self.literal(b"null"),
-            _ => self.number(),
-        }
+    pub(crate) fn scalar(&self, cursor: &mut Cursor) -> Read<()> {
+        let Some(end) = scalar_end(self.record, cursor.at) else { return Err(Broken::Json) };
+        self.go(cursor, end);
+        Ok(())
     }
 
+    /// Reads a value of any kind and forgets it. `depth` is that of the container around it.
     #[inline(always)]
-    fn literal(&mut self, word: &[u8]) -> Read<()> {
-        match self.record.get(self.at..self.at + word.len()) {
-            Some(found) if found == word => {
-                self.at += word.len();
-                Ok(())
-            }
-            _ => Err(Broken::Json),
-        }
-    }
-
-    fn number(&mut self) -> Read<()> {
-        if self.peek() == b'-' {
-            self.at += 1;
-        }
-        if self.peek() == b'0' {
-            self.at += 1;
+    pub(crate) fn skip(&self, cursor: &mut Cursor, depth: u32) -> Read<()> {
+        if cursor.byte == b'"' {
+            let end = self.string_end(cursor)?;
+            self.go(cursor, end + 1);
         } else {
-            self.digits()?;
-        }
-        if self.peek() == b'.' {
-            self.at += 1;
-            self.digits()?;
-        }
-        if self.peek() | 0x20 == b'e' {
-            self.at += 1;
-            if matches!(self.peek(), b'+' | b'-') {
-                self.at += 1;
-            }
-            self.digits()?;
+            *cursor = self.after_other(*cursor, depth)?;
         }
         Ok(())
     }
 
-    #[inline(always)]
-    fn digits(&mut self) -> Read<()> {
-        let start = self.at;
-        while self.peek().is_ascii_digit() {
-            self.at += 1;
+    /// The place after the value, not a string, that is next.
+    #[inline(never)]
+    fn after_other(&self, mut cursor: Cursor, depth: u32) -> Read<Cursor> {
+        if matches!(cursor.byte, b'{' | b'[') {
+            return self.after_container(cursor, depth);
         }
-        if self.at == start { Err(Broken::Json) } else { Ok(()) }
+        self.scalar(&mut cursor)?;
+        Ok(cursor)
     }
 
-    /// Reads a value of any kind and forgets it.
-    #[inline(always)]
-    pub(crate) fn skip(&mut self) -> Read<()> {
-        match self.peek() {
-            b'"' => self.skip_string(),
-            b'{' | b'[' => self.skip_container(),
-            _ => self.scalar(),
-        }
-    }
-
-    fn skip_container(&mut self) -> Read<()> {
+    /// The place after the container that is next.
+    fn after_container(&self, mut cursor: Cursor, depth: u32) -> Read<Cursor> {
+        let reader = *self;
         let mut levels = Levels { bits: [0; LEVELS / 64], top: 0 };
-        let outside = self.depth;
         loop {
             // A value is next.
-            let opened = match self.peek() {
+            match cursor.byte {
                 b'"' => {
-                    self.skip_string()?;
-                    false
+                    let end = reader.string_end(&mut cursor)?;
+                    reader.go(&mut cursor, end + 1);
                 }
-                b'{' => {
-                    self.open()?;
-                    levels.push(true);
-                    self.space();
-                    let empty = self.peek() == b'}';
-                    if !empty {
-                        self.skip_key()?;
+                bracket @ (b'{' | b'[') => {
+                    let object = bracket == b'{';
+                    levels.push(object);
+                    reader.open(&mut cursor, depth + levels.top as u32)?;
+                    if cursor.byte != bracket + 2 {
+                        if object {
+                            reader.skip_key(&mut cursor)?;
+                        }
+                        continue;
                     }
-                    !empty
                 }
-                b'[' => {
-                    self.open()?;
-                    levels.push(false);
-                    self.space();
-                    self.peek() != b']'
-                }
-                _ => {
-                    self.scalar()?;
-                    false
-                }
-            };
-            if opened {
-                continue;
+                _ => reader.scalar(&mut cursor)?,
             }
             // A value has ended, or a container is empty: go on, or close.
             loop {
-                self.space();
-                let byte = self.peek();
-                if byte == b',' {
-                    self.at += 1;
-                    self.space();
+                reader.space(&mut cursor);
+                if cursor.byte == b',' {
+                    let next = cursor.at + 1;
+                    reader.go_to_token(&mut cursor, next);
                     if levels.in_object() {
-                        self.skip_key()?;
+                        reader.skip_key(&mut cursor)?;
                     }
                     break;
                 }
                 let closing = if levels.in_object() { b'}' } else { b']' };
-                if byte != closing {
+                if cursor.byte != closing {
                     return Err(Broken::Json);
                 }
-                self.close();
+                let next = cursor.at + 1;
+                reader.go(&mut cursor, next);
                 levels.top -= 1;
-                if self.depth == outside {
-                    return Ok(());
+                if levels.top == 0 {
+                    return Ok(cursor);
                 }
             }
         }
     }
 }
 
+/// The first byte from `at` on that is not white space.
+#[inline(never)]
+fn space_end(record: &[u8], mut at: usize) -> usize {
+    while matches!(record.get(at), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+        at += 1;
+    }
+    at
+}
+
+#[inline(never)]
+fn has_escape(escapes: &[u32], start: usize, end: usize) -> bool {
+    let next = escapes.partition_point(|at| (*at as usize) < start);
+    escapes.get(next).is_some_and(|at| (*at as usize) < end)
+}
+
+/// The end of the number, `true`, `false` or `null` at `at`.
+#[inline(never)]
+fn scalar_end(record: &[u8], at: usize) -> Option<usize> {
+    let rest = record.get(at..)?;
+    let word: &[u8] = match rest.first()? {
+        b't' => b"true",
+        b'f' => b"false",
+        b'n' => b"null",
+        _ => return Some(at + number_len(rest)?),
+    };
+    rest.starts_with(word).then_some(at + word.len())
+}
+
+fn number_len(text: &[u8]) -> Option<usize> {
+    let byte = |at: usize| text.get(at).copied().unwrap_or(0);
+    let digits = |from: usize| {
+        let mut at = from;
+        while byte(at).is_ascii_digit() {
+            at += 1;
+        }
+        (at > from).then_some(at)
+    };
+    let mut at = usize::from(byte(0) == b'-');
+    at = if byte(at) == b'0' { at + 1 } else { digits(at)? };
+    if byte(at) == b'.' {
+        at = digits(at + 1)?;
+    }
+    if byte(at) | 0x20 == b'e' {
+        let sign = matches!(byte(at + 1), b'+' | b'-');
+        at = digits(at + 1 + usize::from(sign))?;
+    }
+    Some(at)
+}
+
 /// Appends the characters of a raw string with escapes (already validated).
 pub(crate) fn decode(record: &[u8], raw: Raw, out: &mut Vec<u8>) {
-    let mut at = raw.start;
-    while at < raw.end {
-        let rest = &record[at..raw.end];
+    let (mut at, end) = (raw.start(), raw.end());
+    while at < end {
+        let rest = &record[at..end];
         let plain = memchr::memchr(b'\\', rest).unwrap_or(rest.len());
         out.extend_from_slice(&rest[..plain]);
         at += plain;
-        if at >= raw.end {
+        if at >= end {
             break;
         }
         let simple = match record.get(at + 1) {

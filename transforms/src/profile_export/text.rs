@@ -92,19 +92,27 @@ fn word(bytes: &[u8]) -> u64 {
     }
 }
 
-/// A cheap signature: length, first and last eight bytes, and eight in the middle of a long name. Equal names have
-/// equal signatures; unequal ones mostly differ. Not safe against someone who chooses names to collide.
+/// Equality without a call for names of up to 16 bytes.
 #[inline(always)]
-pub(crate) fn signature(name: &[u8]) -> u64 {
-    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-    let first = word(name);
-    let last = match name.last_chunk::<8>() {
-        Some(eight) => u64::from_le_bytes(*eight),
-        None => first,
-    };
-    let mut mixed = (first ^ last.rotate_left(29)).wrapping_add(name.len() as u64).wrapping_mul(ODD);
-    if name.len() > 24 {
-        mixed ^= word(&name[name.len() / 2..]).wrapping_mul(ODD).rotate_left(17);
+pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
     }
-    mixed ^ (mixed >> 32)
+    if a.len() > 16 {
+        return word(a) == word(b) && a == b;
+    }
+    match (a.last_chunk::<8>(), b.last_chunk::<8>()) {
+        (Some(a_end), Some(b_end)) => a_end == b_end && word(a) == word(b),
+        _ => word(a) == word(b),
+    }
+}
+
+/// A cheap signature without branches on the length: the length, and three bytes. Equal names have equal signatures; unequal
+/// ones mostly differ. Not safe against someone who chooses names to collide.
+#[inline(always)]
+pub(crate) fn signature(name: &[u8]) -> u32 {
+    let (Some(first), Some(last)) = (name.first(), name.last()) else { return 0 };
+    let middle = name[name.len() / 2];
+    let length = name.len() as u32;
+    u32::from(*first) | u32::from(*last) << 8 | u32::from(middle) << 16 | length << 24
 }

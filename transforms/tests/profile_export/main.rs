@@ -2,8 +2,13 @@
 //! one-pass code with a slow reference through a tree that was written from the specification alone.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+mod agreement;
+mod bounds;
+mod change;
+mod config;
+mod generate;
 mod json;
-
+mod lawyer;
 mod reference;
 mod vectors;
 

@@ -66,9 +66,9 @@ impl Reference {
             return Err(dropped("not_an_object"));
         }
         let profile = self.input_root(document).ok_or_else(|| dropped("no_profile"))?;
-        let profile = Tree::Map(self.renamed_members(&profile));
-        let segment_membership = section(&profile, "segmentMembership", "bad_segment_membership")?;
-        let identity_map = section(&profile, "identityMap", "bad_identity_map")?;
+        let top = Tree::Map(self.renamed_members(&profile));
+        let segment_membership = section(&top, "segmentMembership", "bad_segment_membership")?;
+        let identity_map = section(&top, "identityMap", "bad_identity_map")?;
         let identities = self.identities(&identity_map);
         if identities.is_empty() && self.config.on_missing_identity == OnMissingIdentity::Drop {
             return Err(dropped("no_identity"));

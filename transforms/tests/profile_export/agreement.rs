@@ -1,0 +1,177 @@
+//! The fast code and the slow reference agree, byte for byte, on whatever the generators think of; and nothing panics.
+
+use afluente_transforms::profile_export::Timestamp;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::generate::{self, Style};
+use crate::json::Tree;
+use crate::reference::Reference;
+use crate::{Seen, config_of, dropped, run};
+
+/// Two ways that a record may be reported when it is both too deep and broken otherwise.
+fn either(seen: &Seen) -> bool {
+    *seen == dropped("invalid_json") || *seen == dropped("too_deep")
+}
+
+/// Runs all records through both and compares.
+fn agree(config: &str, records: &[Vec<u8>]) -> Result<(), TestCaseError> {
+    let now = Timestamp::parse("2024-06-01T00:00:00Z").unwrap();
+    let config = config_of(config);
+    let mut fast = config.compile().unwrap();
+    let mut slow = Reference::new(config, now.unix_nanos());
+    for record in records {
+        let (seen, key) = run(&mut fast, record, now);
+        let (expected, expected_key) = slow.handle(record);
+        let shown = String::from_utf8_lossy(record);
+        prop_assert!(
+            seen == expected || either(&seen) && either(&expected),
+            "{shown}\n{seen:?}\n{expected:?}"
+        );
+        let expected_key = expected_key.map_or(String::new(), |(namespace, id)| format!("{namespace}:{id}"));
+        prop_assert_eq!(String::from_utf8_lossy(&key), expected_key, "{}", shown);
+        if let Seen::Export(output) = &seen {
+            let tree = Tree::read(output, 10_000);
+            prop_assert!(tree.is_ok_and(|tree| tree.to_text() == *output), "{output} is not compact JSON");
+        }
+    }
+    let counters = fast.counters();
+    prop_assert_eq!(counters.received, records.len() as u64);
+    let ends =
+        counters.exported + counters.skipped.iter().sum::<u64>() + counters.dropped.iter().sum::<u64>();
+    prop_assert_eq!(counters.received, ends);
+    Ok(())
+}
+
+/// A record, written in some style.
+fn written() -> impl Strategy<Value = Vec<u8>> {
+    (generate::record(), generate::style()).prop_map(|(node, style)| node.to_text(style).into_bytes())
+}
+
+/// Any profile event that has an identity and a mapped segment now and then: fodder for `change`.
+fn small_events() -> impl Strategy<Value = Vec<Vec<u8>>> {
+    let status = prop::sample::select(vec!["realized", "existing", "exited", "paused"]);
+    let member = (prop::sample::select(vec!["seg-1", "seg-2", "seg-3"]), status)
+        .prop_map(|(id, status)| format!("\"{id}\":{{\"status\":\"{status}\"}}"));
+    let namespace = (prop::sample::select(vec!["ups", "UPS", "AAM"]), vec(member, 0..3))
+        .prop_map(|(name, members)| format!("\"{name}\":{{{}}}", members.join(",")));
+    let identity = (prop::sample::select(vec!["ECID", "ecid", "CRMID"]), vec(0..3_u8, 0..3), any::<bool>())
+        .prop_map(|(name, ids, primary)| {
+            let items: Vec<String> =
+                ids.iter().map(|id| format!("{{\"id\":\"{id}\",\"primary\":{primary}}}")).collect();
+            format!("\"{name}\":[{}]", items.join(","))
+        });
+    let attribute = prop::sample::select(vec![
+        "1",
+        "2",
+        "null",
+        "[1,2]",
+        "[2,1]",
+        r#"{"a":1,"b":2}"#,
+        r#"{"b":2,"a":1}"#,
+        r#"{"a":1.0,"b":2}"#,
+        r#""\u0061""#,
+        r#""a""#,
+        r#"{"a":null}"#,
+        "{}",
+        r#"{"xdm:a":{"b":[{"c":1,"d":2}]}}"#,
+        r#"{"a":{"b":[{"d":2,"c":1}]}}"#,
+    ]);
+    let event = (vec(namespace, 0..3), vec(identity, 1..3), attribute.clone(), attribute).prop_map(
+        |(memberships, identities, a, b)| {
+            format!(
+                r#"{{"segmentMembership":{{{}}},"identityMap":{{{}}},"a":{a},"b":{{"c":{b}}}}}"#,
+                memberships.join(","),
+                identities.join(",")
+            )
+            .into_bytes()
+        },
+    );
+    vec(event, 1..25)
+}
+
+/// Changes a few bytes anywhere.
+fn mutate(mut record: Vec<u8>, changes: &[(usize, u8, u8)]) -> Vec<u8> {
+    const TOKENS: &[u8] = b"{}[]:,\"\\ntf0-.eE+ \n\t\r\x00\x1f\x7f\x80\xffu";
+    for (place, kind, byte) in changes {
+        let at = place % (record.len() + 1);
+        let byte = if kind % 2 == 0 { *byte } else { TOKENS[usize::from(*byte) % TOKENS.len()] };
+        match kind % 6 {
+            0 | 1 if at < record.len() => record[at] = byte,
+            2 | 3 => record.insert(at, byte),
+            4 => record.truncate(at),
+            _ if at < record.len() => drop(record.remove(at)),
+            _ => {}
+        }
+    }
+    record
+}
+
+const EVERY: &[&str] = &["\"every\"", "\"relevant\"", "\"change\""];
+const CHANGE: &[&str] = &["\"change\""];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn fast_and_slow_agree_on_generated_records(
+        config in generate::config(EVERY),
+        records in vec(written(), 1..8),
+    ) {
+        agree(&config, &records)?;
+    }
+
+    #[test]
+    fn fast_and_slow_agree_on_the_memory_of_change(
+        config in generate::config(CHANGE),
+        attributes in prop::sample::subsequence(vec!["a", "b", "b.c", "a.b"], 0..4),
+        records in small_events(),
+    ) {
+        let attributes = serde_json::to_string(&attributes).unwrap();
+        let start = config.find("],\"segments\"").unwrap();
+        let config = config[start + 2..].replace("\"input_root\":\"/body~1~0/\"", "\"backfill\":true");
+        let config = format!("{{\"attributes\":{attributes},\"trigger\":\"change\",{config}");
+        // Keys that come twice in the text: the last counts, as anywhere in JSON.
+        agree(&config, &records)?;
+    }
+
+    #[test]
+    fn fast_and_slow_agree_on_broken_records(
+        config in generate::config(EVERY),
+        record in written(),
+        changes in vec(any::<(usize, u8, u8)>(), 1..4),
+    ) {
+        agree(&config, &[mutate(record, &changes)])?;
+    }
+
+    #[test]
+    fn fast_and_slow_agree_on_any_bytes(config in generate::config(EVERY), record in vec(any::<u8>(), 0..200)) {
+        agree(&config, &[record])?;
+    }
+
+    #[test]
+    fn fast_and_slow_agree_on_any_json_like_text(
+        config in generate::config(EVERY),
+        record in r#"[\[\]{}:,"\\nulltrefas0-9.eE+\- \n]{0,40}"#,
+    ) {
+        agree(&config, &[record.into_bytes()])?;
+    }
+
+    #[test]
+    fn where_a_record_lies_in_its_blocks_does_not_matter(
+        config in generate::config(EVERY),
+        node in generate::profile(),
+        escapes in 0..4_usize,
+        before in 0..70_usize,
+        after in 0..70_usize,
+    ) {
+        let text = node.to_text(Style { space: "", escapes });
+        let record = format!("{}{text}{}", " ".repeat(before), "\n".repeat(after));
+        agree(&config, &[record.into_bytes()])?;
+    }
+}
+
+/// Enough to find what matters in seconds; more with `PROFILE_EXPORT_CASES`.
+fn cases() -> u32 {
+    std::env::var("PROFILE_EXPORT_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(256)
+}
