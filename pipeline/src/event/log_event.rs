@@ -96,6 +96,12 @@ impl LogEvent {
         (value, self.metadata)
     }
 
+    /// The metadata alone; the fields are let go.
+    #[must_use]
+    pub fn into_metadata(self) -> EventMetadata {
+        self.metadata
+    }
+
     /// The bytes the event came with, as long as nobody has changed it.
     #[must_use]
     pub fn raw(&self) -> Option<&Raw> {

@@ -83,7 +83,7 @@ impl Event {
     /// Takes the metadata.
     #[must_use]
     pub fn into_metadata(self) -> EventMetadata {
-        self.into_log().into_parts().1
+        self.into_log().into_metadata()
     }
 
     /// The event with a finalizer that reports to `notifier`.

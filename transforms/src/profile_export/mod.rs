@@ -5,8 +5,10 @@
 //! asks for; `copy` for attribute values) ▶ `identities` ▶ `trigger` (`fingerprint`, `memory`) ▶ `render` ▶ `write`. `mapper` is
 //! the door. `config` ▶ `plan` happens once.
 //!
-//! You will not find here: a tree of the document, an allocation per event, a clock, a pipeline type, a log line.
+//! `component` puts all of it into a pipeline. Outside of it you will not find a clock, a pipeline type or a log line; nor,
+//! anywhere, a tree of the document or an allocation per event.
 
+mod component;
 mod config;
 mod copy;
 mod error;
@@ -27,6 +29,7 @@ mod time;
 mod trigger;
 mod write;
 
+pub use component::DROPPED_PORT;
 pub use config::{
     Arrays, AttributeChange, AttributeSelector, ExpiredMemberships, KeyStyle, NamespaceCase,
     OnMissingIdentity, Operator, ProfileExportConfig, Segment, SegmentScope, StatusVocabulary, Trigger,
