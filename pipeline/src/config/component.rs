@@ -240,8 +240,8 @@ impl Loader<'_> {
             }
             return did_you_mean(field, known);
         }
-        if let Some(variant) = quoted(message, "unknown variant ") {
-            return did_you_mean(variant, backticked());
+        if let (Some(name), true) = (message.split('`').nth(1), message.contains("expected ")) {
+            return did_you_mean(name, backticked());
         }
         if message.contains("did not match any variant") {
             let known = self.shape.map(|shape| shape.keys_at(place)).unwrap_or_default();

@@ -2,7 +2,8 @@
 //! In: options that do not load, and a way to try others. Out: paths and messages.
 //!
 //! Flattened structs and untagged enums lose the path of an error. It is found again by trying: the key without which
-//! the error goes away or becomes another is the one. Then that key is left out, and the next error shows.
+//! the error goes away or becomes another is the one. Then something of another type stands in for it, and the next error
+//! shows.
 
 use serde_json::{Value, json};
 
@@ -42,11 +43,10 @@ pub(super) fn diagnose(body: &Value, attempt: Try<'_>) -> Vec<(Trail, String)> {
         if !follows {
             found.push((trail, message.clone()));
         }
-        let goes_on = if missing.is_some() {
-            search.fill(&mut body, &leaf, &message)
-        } else {
-            remove(&mut body, &leaf.0)
-        };
+        // What is wrong is better replaced than left out: other keys may need it.
+        let unknown = message.starts_with("unknown field ");
+        let filled = !unknown && search.fill(&mut body, &leaf, &message);
+        let goes_on = filled || missing.is_none() && remove(&mut body, &leaf.0);
         if !goes_on {
             break;
         }
@@ -138,14 +138,24 @@ impl Search<'_> {
         Trail::default()
     }
 
-    /// Puts something of the right type where a required key is missing, so that the next error shows; whether it does.
+    /// Puts something of the right type where a key is missing or wrong, so that the next error shows; whether it does.
     fn fill(&mut self, body: &mut Value, key: &Trail, message: &str) -> bool {
-        let fillers = [json!("x"), json!(1), json!(true), json!([]), json!({}), json!(["x"])];
-        for filler in fillers {
+        const NAMES_MAX: usize = 6;
+        // Where the message lists what is expected, one of that is surely right.
+        let names = message.split('`').skip(3).step_by(2).take(NAMES_MAX).map(|name| json!(name));
+        let plain = [json!("x"), json!(1), json!(true), json!([]), json!({}), json!(["x"])];
+        for filler in names.chain(plain) {
             let mut filled = body.clone();
-            let Some((Step::Key(name), parents)) = key.0.split_last() else { return false };
-            let Some(map) = at_mut(&mut filled, parents).and_then(Value::as_object_mut) else { return false };
-            map.insert(name.clone(), filler);
+            let Some((last, parents)) = key.0.split_last() else { return false };
+            match (at_mut(&mut filled, parents), last) {
+                (Some(Value::Object(map)), Step::Key(name)) => {
+                    map.insert(name.clone(), filler);
+                }
+                (Some(Value::Array(list)), Step::Index(index)) if *index < list.len() => {
+                    list[*index] = filler
+                }
+                _ => return false,
+            }
             if self.tries >= TRIES_MAX {
                 return false;
             }
@@ -252,7 +262,14 @@ mod tests {
     #[serde(deny_unknown_fields)]
     #[allow(dead_code)]
     struct Encoding {
-        codec: String,
+        codec: Codec,
+    }
+
+    #[derive(Deserialize)]
+    #[allow(dead_code)]
+    enum Codec {
+        #[serde(rename = "json")]
+        Json,
     }
 
     #[derive(Deserialize)]
@@ -260,6 +277,7 @@ mod tests {
     struct Flat {
         batch: Option<Batch>,
         auth: Option<Auth>,
+        pair: Option<Pair>,
     }
 
     #[derive(Deserialize)]
@@ -276,6 +294,25 @@ mod tests {
         Role { role: String },
     }
 
+    #[derive(Deserialize)]
+    #[serde(try_from = "PairForm")]
+    struct Pair;
+
+    #[derive(Deserialize)]
+    struct PairForm {
+        left: Option<String>,
+        right: Option<String>,
+    }
+
+    impl TryFrom<PairForm> for Pair {
+        type Error = String;
+
+        fn try_from(form: PairForm) -> Result<Self, String> {
+            let fits = form.left.is_some() == form.right.is_some();
+            fits.then_some(Self).ok_or_else(|| "`left` needs `right`".to_owned())
+        }
+    }
+
     fn run(body: Value) -> Vec<(String, String)> {
         let attempt = |body: Value| {
             serde_json::from_value::<Options>(body).map(|_| ()).map_err(|error| error.to_string())
@@ -285,7 +322,7 @@ mod tests {
 
     #[test]
     fn paths_survive_flattening_and_untagged_enums() {
-        let codec = json!({"codec": "x"});
+        let codec = json!({"codec": "json"});
         for (body, path, message) in [
             (
                 json!({"name": "x", "encoding": codec, "batch": {"max_events": "y"}}),
@@ -297,7 +334,7 @@ mod tests {
             (json!({"encoding": codec}), "", "missing field `name`"),
             (json!({"name": "x"}), "", "missing field `encoding`"),
             (
-                json!({"name": "x", "encoding": {"codec": "x", "bogus": 1}}),
+                json!({"name": "x", "encoding": {"codec": "json", "bogus": 1}}),
                 "encoding.bogus",
                 "unknown field `bogus`",
             ),
@@ -319,10 +356,16 @@ mod tests {
     #[test]
     fn several_errors_are_told_at_once_and_none_that_only_follow() {
         let found = run(json!({
-            "name": 1, "encoding": {"codec": "x", "bogus": 1}, "batch": {"max_events": "y"}, "auth": 5,
+            "name": 1, "encoding": {"codec": "json", "bogus": 1}, "batch": {"max_events": "y"}, "auth": 5,
         }));
         let paths: Vec<_> = found.iter().map(|(path, _)| path.as_str()).collect();
         assert_eq!(paths, ["name", "encoding.bogus", "batch.max_events", "auth"], "{found:?}");
+        let pair = json!({"left": "x", "right": 5});
+        let found = run(json!({"name": "x", "encoding": {"codec": "json"}, "pair": pair}));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].0, "pair.right");
+        let found = run(json!({"name": "x", "encoding": {"codec": "jsno"}, "auth": 5}));
+        assert_eq!(found.len(), 2, "{found:?}");
         let found = run(json!({"list": ["x"]}));
         let told: Vec<_> = found.iter().map(|(path, message)| format!("{path}: {message}")).collect();
         assert_eq!(told.len(), 3, "{told:?}");

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
+use super::diagnose::quoted;
 use super::error::{ConfigError, Finding, Place, Step, Trail};
 use super::merge::deep_merge;
 use super::tree::{Format, SyntaxError, line_of, parse};
@@ -79,7 +80,11 @@ impl Document {
 
     /// The finding with its file and line.
     pub(super) fn error(&self, finding: Finding) -> ConfigError {
-        ConfigError { place: self.place(&finding.trail), message: finding.message, hint: finding.hint }
+        // Told as the component's, shown where the key stands.
+        let key = quoted(&finding.message, "unknown field ").map(|key| finding.trail.key(key));
+        let at = key.filter(|key| self.depth(key) == key.0.len()).unwrap_or_else(|| finding.trail.clone());
+        let place = Place { path: finding.trail.to_string(), ..self.place(&at) };
+        ConfigError { place, message: finding.message, hint: finding.hint }
     }
 
     /// How many steps of `trail` stand in one of the files.

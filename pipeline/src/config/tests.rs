@@ -198,6 +198,16 @@ fn mistakes_are_told_with_line_path_and_nearest_name() {
 }
 
 #[test]
+fn an_unknown_key_is_shown_in_its_own_line() {
+    let text = "sources: {in: {type: cfg_source}}\nsinks:\n  out:\n    type: cfg_sink\n    inputs: [in]\n    nam: x\n    name: x\n    encoding: {codec: json}\n";
+    assert!(
+        errors(text)[0].starts_with("line 6: sinks.out: unknown field `nam`, expected"),
+        "{:?}",
+        errors(text)
+    );
+}
+
+#[test]
 fn a_type_is_checked_against_the_linked_components() {
     let text = |kind: &str| {
         format!("sources: {{in: {{type: cfg_source}}}}\nsinks:\n  out: {{{kind} inputs: [in]}}\n")
