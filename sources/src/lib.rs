@@ -9,6 +9,7 @@
 
 pub mod demo_profiles;
 mod faults;
+pub mod file;
 mod intake;
 mod lines;
 mod stdin;
@@ -16,6 +17,7 @@ mod stdin;
 mod testing;
 
 pub use demo_profiles::{DemoProfiles, DemoProfilesConfig, DemoProfilesOptions};
+pub use file::FileConfig;
 pub use stdin::StdinConfig;
 
 /// The longest line by default: 1 MiB, the record limit of a stream that was not raised. Vector's 102,400 would

@@ -23,7 +23,7 @@ impl Delimiter {
         Self(Box::new([byte]))
     }
 
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
