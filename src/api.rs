@@ -1,0 +1,114 @@
+//! API: what a running pipeline serves over HTTP: `/health` and `/metrics`.
+//! In: the address from the configuration. Out: Vector's health answers; metrics in Prometheus' text format.
+//! Holds: the metrics recorder. It must be started before the topology is built, or the topology's metrics are lost.
+//! Never: serves anything that changes the pipeline.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
+
+/// How often histograms are summed up, so that they do not grow between two readings.
+const UPKEEP_PERIOD: Duration = Duration::from_secs(5);
+
+/// The running API. Dropping it closes the port.
+pub(crate) struct Api {
+    shared: Arc<Shared>,
+    _server: AbortOnDropHandle<()>,
+    _upkeep: AbortOnDropHandle<()>,
+}
+
+struct Shared {
+    recorder: PrometheusHandle,
+    started: Instant,
+    stopping: AtomicBool,
+}
+
+impl Api {
+    /// Installs the recorder and listens.
+    ///
+    /// # Errors
+    /// One sentence: the port is taken, or metrics are already recorded elsewhere.
+    pub(crate) async fn start(address: SocketAddr) -> Result<Self, String> {
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|error| format!("api.address: cannot listen on {address}: {error}"))?;
+        // Vector's bounds: powers of two from 2^-12 to 2^12.
+        let bounds: Vec<f64> = (-12..=12).map(|power| 2f64.powi(power)).collect();
+        let recorder = PrometheusBuilder::new()
+            .set_buckets(&bounds)
+            .map_err(|error| error.to_string())?
+            .build_recorder();
+        let handle = recorder.handle();
+        metrics::set_global_recorder(recorder).map_err(|error| error.to_string())?;
+        describe();
+        let shared =
+            Arc::new(Shared { recorder: handle, started: Instant::now(), stopping: AtomicBool::new(false) });
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!(%address, "API server running: /health, /metrics.");
+        }
+        let app = axum::Router::new()
+            .route("/health", get(health))
+            .route("/metrics", get(render))
+            .with_state(Arc::clone(&shared));
+        let server = tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, app).await {
+                tracing::error!(%error, "The API server ended.");
+            }
+        });
+        let upkeep = tokio::spawn(keep_up(Arc::clone(&shared)));
+        Ok(Self { shared, _server: AbortOnDropHandle::new(server), _upkeep: AbortOnDropHandle::new(upkeep) })
+    }
+
+    /// From now on `/health` says that the pipeline does not serve any more.
+    pub(crate) fn stopping(&self) {
+        if !self.shared.stopping.swap(true, Ordering::Relaxed) {
+            metrics::counter!("stopped_total").increment(1);
+        }
+    }
+}
+
+/// Metrics of the process, in Vector's names.
+fn describe() {
+    metrics::counter!("started_total").increment(1);
+    metrics::gauge!(
+        "build_info",
+        "version" => env!("CARGO_PKG_VERSION"),
+        "rust_version" => env!("CARGO_PKG_RUST_VERSION"),
+        "arch" => std::env::consts::ARCH,
+        "debug" => if cfg!(debug_assertions) { "true" } else { "false" },
+    )
+    .set(1.0);
+}
+
+async fn keep_up(shared: Arc<Shared>) {
+    let mut ticks = tokio::time::interval(UPKEEP_PERIOD);
+    loop {
+        ticks.tick().await;
+        shared.recorder.run_upkeep();
+    }
+}
+
+async fn health(State(shared): State<Arc<Shared>>) -> Response {
+    let stopping = shared.stopping.load(Ordering::Relaxed);
+    let (status, body) = if stopping {
+        (StatusCode::SERVICE_UNAVAILABLE, r#"{"ok":false}"#)
+    } else {
+        (StatusCode::OK, r#"{"ok":true}"#)
+    };
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+async fn render(State(shared): State<Arc<Shared>>) -> Response {
+    metrics::gauge!("uptime_seconds").set(shared.started.elapsed().as_secs_f64());
+    let text = shared.recorder.render();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
