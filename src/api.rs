@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use afluente::pipeline::accounting::Ledger;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -28,16 +29,17 @@ pub(crate) struct Api {
 
 struct Shared {
     recorder: PrometheusHandle,
+    ledger: Ledger,
     started: Instant,
     stopping: AtomicBool,
 }
 
 impl Api {
-    /// Installs the recorder and listens.
+    /// Installs the recorder and listens. `ledger` is the pipeline's, whose books are metrics too.
     ///
     /// # Errors
     /// One sentence: the port is taken, or metrics are already recorded elsewhere.
-    pub(crate) async fn start(address: SocketAddr) -> Result<Self, String> {
+    pub(crate) async fn start(address: SocketAddr, ledger: Ledger) -> Result<Self, String> {
         let listener = TcpListener::bind(address)
             .await
             .map_err(|error| format!("api.address: cannot listen on {address}: {error}"))?;
@@ -50,8 +52,12 @@ impl Api {
         let handle = recorder.handle();
         metrics::set_global_recorder(recorder).map_err(|error| error.to_string())?;
         describe();
-        let shared =
-            Arc::new(Shared { recorder: handle, started: Instant::now(), stopping: AtomicBool::new(false) });
+        let shared = Arc::new(Shared {
+            recorder: handle,
+            ledger,
+            started: Instant::now(),
+            stopping: AtomicBool::new(false),
+        });
         if let Ok(address) = listener.local_addr() {
             tracing::info!(%address, "API server running: /health, /metrics.");
         }
@@ -109,6 +115,26 @@ async fn health(State(shared): State<Arc<Shared>>) -> Response {
 
 async fn render(State(shared): State<Arc<Shared>>) -> Response {
     metrics::gauge!("uptime_seconds").set(shared.started.elapsed().as_secs_f64());
+    keep_books(&shared.ledger);
     let text = shared.recorder.render();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+/// The equation of promise 1: `received + copies` is the sum of the other fates and `pipeline_held_events`.
+fn keep_books(ledger: &Ledger) {
+    let balance = ledger.balance();
+    let fates = [
+        ("received", balance.received),
+        ("copies", balance.copies),
+        ("delivered", balance.delivered),
+        ("rejected", balance.rejected),
+        ("dead_lettered", balance.dead_lettered),
+        ("dropped", balance.dropped),
+        ("skipped", balance.skipped),
+        ("discarded", balance.discarded),
+    ];
+    for (fate, events) in fates {
+        metrics::counter!("pipeline_events_total", "fate" => fate).absolute(events);
+    }
+    metrics::gauge!("pipeline_held_events").set(balance.held as f64);
 }

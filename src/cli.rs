@@ -10,7 +10,7 @@ use crate::verbs;
 
 /// Customer-profile and segment events into Amazon Kinesis: in order, accounted for, bounded.
 #[derive(Debug, Parser)]
-#[command(name = "afluente", version, about, max_term_width = 100)]
+#[command(name = "afluente", version, about, max_term_width = 100, subcommand_precedence_over_arg = true)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) log: LogOptions,

@@ -209,6 +209,8 @@ fn message_of(event: &Event<'_>) -> String {
 mod tests {
     use std::sync::Arc;
 
+    use tracing::Callsite;
+
     use super::*;
 
     #[derive(Clone, Default)]

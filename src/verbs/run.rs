@@ -25,7 +25,7 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
     /// Does not start unless every health check passes.
-    #[arg(short, long, env = "AFLUENTE_REQUIRE_HEALTHY", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    #[arg(short, long, env = "AFLUENTE_REQUIRE_HEALTHY", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     require_healthy: Option<bool>,
     /// How long a stop may take before what is left is dropped and counted.
     #[arg(long, env = "AFLUENTE_GRACEFUL_SHUTDOWN_LIMIT_SECS", default_value = "60", value_name = "SECONDS")]
@@ -70,9 +70,10 @@ pub(crate) async fn run(args: RunArgs) -> Exit {
             return Exit::Failed;
         }
     };
+    let ledger = Ledger::default();
     // Before the topology: metrics that are made without a recorder are lost.
     let api = if config.api.enabled {
-        match Api::start(config.api.address).await {
+        match Api::start(config.api.address, ledger.clone()).await {
             Ok(api) => Some(api),
             Err(sentence) => {
                 tell(format_args!("x {sentence}"));
@@ -82,7 +83,6 @@ pub(crate) async fn run(args: RunArgs) -> Exit {
     } else {
         None
     };
-    let ledger = Ledger::default();
     let topology = match Topology::build(&config, ExtraContext::default(), ledger.clone()).await {
         Ok(topology) => topology,
         Err(sentences) => {
