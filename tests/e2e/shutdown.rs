@@ -46,6 +46,13 @@ fn read_until(log: &mut BufReader<ChildStderr>, text: &str) {
     }
 }
 
+/// From now on nothing is answered; returns when a request waits that came afterwards.
+fn stall(server: &FaultServer) {
+    server.stall();
+    let before = server.look(|seen| seen.requests.all().len());
+    server.block_on(server.wait_for(|seen| seen.requests.all().len() > before));
+}
+
 fn end(mut child: Child, mut log: BufReader<ChildStderr>) -> (Option<i32>, String) {
     let mut rest = String::new();
     log.read_to_string(&mut rest).unwrap();
@@ -78,8 +85,7 @@ fn a_stop_that_takes_too_long_says_how_many_events_were_not_delivered() {
     let mut child = start_against(&server, &folder, "1");
     let log = BufReader::new(child.stderr.take().unwrap());
     server.block_on(server.wait_for_stored(1));
-    server.stall();
-    server.block_on(server.wait_for(|seen| seen.requests.in_flight() > 0));
+    stall(&server);
     signal(&child, "INT");
     let (code, log) = end(child, log);
     assert_eq!(code, Some(1), "{log}");
@@ -94,8 +100,7 @@ fn a_second_signal_ends_at_once_and_says_what_was_left() {
     let mut child = start_against(&server, &folder, "3600");
     let mut log = BufReader::new(child.stderr.take().unwrap());
     server.block_on(server.wait_for_stored(1));
-    server.stall();
-    server.block_on(server.wait_for(|seen| seen.requests.in_flight() > 0));
+    stall(&server);
     signal(&child, "INT");
     read_until(&mut log, "Signal received.");
     signal(&child, "INT");
