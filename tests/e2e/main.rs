@@ -3,7 +3,9 @@
 //! Never: leaves the machine, sleeps, shares a port or a file between two tests.
 #![allow(clippy::unwrap_used, reason = "a test may stop loudly")]
 
+mod bounded;
 mod exit_codes;
+mod files;
 mod observability;
 mod pluggable;
 mod program;

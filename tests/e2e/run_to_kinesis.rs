@@ -38,7 +38,7 @@ sinks:
 }
 
 /// Lines of events, and what each is known by.
-fn events(profiles: u32) -> (Vec<u8>, Vec<Tag>) {
+pub(crate) fn events(profiles: u32) -> (Vec<u8>, Vec<Tag>) {
     let options = DemoProfilesOptions { profiles, ..DemoProfilesOptions::default() };
     let mut generator = DemoProfiles::new(options);
     let mut lines = Vec::new();
@@ -51,7 +51,7 @@ fn events(profiles: u32) -> (Vec<u8>, Vec<Tag>) {
     (lines, tags)
 }
 
-fn read_tag(_key: &str, data: &[u8]) -> Option<Tag> {
+pub(crate) fn read_tag(_key: &str, data: &[u8]) -> Option<Tag> {
     let record: Value = serde_json::from_slice(data).ok()?;
     let profile = record["identityMap"]["CRMID"][0]["id"].as_str()?;
     Some(tag(profile, record["_afluente"]["sequence"].as_u64()?))
