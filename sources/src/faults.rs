@@ -90,34 +90,45 @@ impl Faults {
         self.discarded.increment(1);
         self.ledger.add_received(1);
         self.ledger.add_dropped(1);
+        if self.may_tell() {
+            let component_id = &self.component_id;
+            tracing::error!(component_id, discarded = 1, "A record was dropped: {}.", place());
+        }
+    }
+
+    /// Counts a request that was refused for a record; nothing of it was taken, so the books do not know it.
+    pub(crate) fn refuse(&mut self, reason: &str) {
+        self.undecodable.increment(1);
+        if self.may_tell() {
+            tracing::error!(component_id = self.component_id, "A request was refused: {reason}.");
+        }
+    }
+
+    fn may_tell(&mut self) -> bool {
         let now = Instant::now();
         if self.window.is_none_or(|since| now - since >= WINDOW) {
             self.tell_rest();
             self.window = Some(now);
             self.told = 0;
         }
-        if self.told < TOLD_MAX {
+        let tell = self.told < TOLD_MAX;
+        if tell {
             self.told += 1;
-            tracing::error!(
-                component_id = self.component_id,
-                discarded = 1,
-                "A record was dropped: {}.",
-                place()
-            );
         } else {
             self.untold += 1;
         }
+        tell
     }
 
     /// Tells how many faults were not told one by one.
     fn tell_rest(&mut self) {
-        if self.untold > 0 {
+        let untold = std::mem::take(&mut self.untold);
+        if untold > 0 {
+            let component_id = &self.component_id;
             tracing::error!(
-                component_id = self.component_id,
-                discarded = self.untold,
-                "Further records were dropped in the same way.",
+                component_id,
+                "{untold} further records were dropped or refused in the same way."
             );
-            self.untold = 0;
         }
     }
 }

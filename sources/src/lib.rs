@@ -10,6 +10,7 @@
 pub mod demo_profiles;
 mod faults;
 pub mod file;
+pub mod http_server;
 mod intake;
 mod lines;
 mod stdin;
@@ -18,6 +19,7 @@ mod testing;
 
 pub use demo_profiles::{DemoProfiles, DemoProfilesConfig, DemoProfilesOptions};
 pub use file::FileConfig;
+pub use http_server::HttpServerConfig;
 pub use stdin::StdinConfig;
 
 /// The longest line by default: 1 MiB, the record limit of a stream that was not raised. Vector's 102,400 would

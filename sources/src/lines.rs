@@ -44,7 +44,7 @@ impl Delimiter {
     }
 
     /// A `\r` before a `\n` belongs to the line's end.
-    fn trim<'a>(&self, line: &'a [u8]) -> &'a [u8] {
+    pub(crate) fn trim<'a>(&self, line: &'a [u8]) -> &'a [u8] {
         match line {
             [line @ .., b'\r'] if *self.0 == *b"\n" => line,
             line => line,

@@ -177,8 +177,20 @@ pub struct DecodeError {
     pub element: Option<usize>,
     /// Events that the same text gave before this one.
     pub decoded: usize,
+    /// Where the document or element begins that is no event.
+    pub start: usize,
     /// Where and why.
     pub fault: JsonFault,
+}
+
+impl DecodeError {
+    fn new(start: usize, fault: JsonFault) -> Self {
+        Self { element: None, decoded: 0, start, fault }
+    }
+
+    fn after(self, decoded: usize) -> Self {
+        Self { decoded, ..self }
+    }
 }
 
 impl std::error::Error for DecodeError {}
@@ -232,12 +244,11 @@ impl Decoder {
                 return Ok(());
             }
             let fault = JsonFault { offset: rest, reason: "expected the end of the record" };
-            Err(DecodeError { element: None, decoded: 0, fault })
+            Err(DecodeError::new(start, fault))
         });
-        result.map_err(|mut error| {
+        result.map_err(|error| {
             events.truncate(before);
-            error.decoded = 0;
-            error
+            error.after(0)
         })
     }
 
@@ -257,10 +268,7 @@ impl Decoder {
         if result.is_err() {
             events.truncate(before);
         }
-        result.map_err(|mut error| {
-            error.decoded = error.decoded.saturating_sub(before);
-            error
-        })
+        result.map_err(|error| error.after(error.decoded.saturating_sub(before)))
     }
 
     fn documents(
@@ -275,7 +283,7 @@ impl Decoder {
             start = skip_space(body, end);
             if start < body.len() && !body[end..start].contains(&b'\n') {
                 let fault = JsonFault { offset: start, reason: "expected the end of the line" };
-                return Err(DecodeError { element: None, decoded: events.len(), fault });
+                return Err(DecodeError::new(start, fault).after(events.len()));
             }
         }
         Ok(())
@@ -290,30 +298,23 @@ impl Decoder {
         events: &mut Vec<LogEvent>,
     ) -> Result<usize, DecodeError> {
         match text[start] {
-            b'{' => self.object(text, start, metadata, events).map_err(|fault| DecodeError {
-                element: None,
-                decoded: events.len(),
-                fault,
-            }),
+            b'{' => {
+                let object = self.object(text, start, metadata, events);
+                object.map_err(|fault| DecodeError::new(start, fault).after(events.len()))
+            }
             b'[' => {
-                let mut number = 0;
-                walk_array(text, start, |at| {
-                    number += 1;
+                let elements = walk_array(text, start, |at| {
                     if text.get(at) != Some(&b'{') {
                         return Err(JsonFault { offset: at, reason: "expected an object" });
                     }
                     self.object(text, at, metadata, events)
-                })
-                .map_err(|(element, fault)| DecodeError {
-                    element,
-                    decoded: events.len(),
-                    fault,
-                })
+                });
+                elements.map_err(|error| error.after(events.len()))
             }
             _ => {
                 let reason = "expected an object or an array of objects";
                 let fault = JsonFault { offset: start, reason };
-                Err(DecodeError { element: None, decoded: events.len(), fault })
+                Err(DecodeError::new(start, fault).after(events.len()))
             }
         }
     }
@@ -346,20 +347,19 @@ fn walk_array(
     text: &[u8],
     start: usize,
     mut element: impl FnMut(usize) -> Result<usize, JsonFault>,
-) -> Result<usize, (Option<usize>, JsonFault)> {
+) -> Result<usize, DecodeError> {
     let mut at = skip_space(text, start + 1);
     if text.get(at) == Some(&b']') {
         return Ok(at + 1);
     }
     for number in 1.. {
-        at = element(at).map_err(|fault| (Some(number), fault))?;
-        at = skip_space(text, at);
+        let begins = at;
+        let fail = |fault| DecodeError { element: Some(number), ..DecodeError::new(begins, fault) };
+        at = skip_space(text, element(at).map_err(fail)?);
         match text.get(at) {
             Some(b',') => at = skip_space(text, at + 1),
             Some(b']') => return Ok(at + 1),
-            _ => {
-                return Err((Some(number), JsonFault { offset: at, reason: "expected `,` or `]` after it" }));
-            }
+            _ => return Err(fail(JsonFault { offset: at, reason: "expected `,` or `]` after it" })),
         }
     }
     unreachable!("the loop ends with the text")
@@ -373,21 +373,19 @@ pub fn json_elements(body: &Bytes) -> Result<Vec<Bytes>, DecodeError> {
     let mut elements = Vec::new();
     let start = skip_space(body, 0);
     if body.get(start) != Some(&b'[') {
-        let fault = JsonFault { offset: start, reason: "expected `[`" };
-        return Err(DecodeError { element: None, decoded: 0, fault });
+        return Err(DecodeError::new(start, JsonFault { offset: start, reason: "expected `[`" }));
     }
     let walked = walk_array(body, start, |at| {
         let end = check_value(body, at)?;
         elements.push(body.slice(at..end));
         Ok(end)
     });
-    let fail = |element, fault, decoded| Err(DecodeError { element, decoded, fault });
     match walked {
         Ok(end) if body[end..].iter().all(|byte| is_space(*byte)) => Ok(elements),
         Ok(end) => {
-            let reason = "expected the end of the body";
-            fail(None, JsonFault { offset: skip_space(body, end), reason }, elements.len())
+            let fault = JsonFault { offset: skip_space(body, end), reason: "expected the end of the body" };
+            Err(DecodeError::new(fault.offset, fault).after(elements.len()))
         }
-        Err((element, fault)) => fail(element, fault, elements.len()),
+        Err(error) => Err(error.after(elements.len())),
     }
 }
