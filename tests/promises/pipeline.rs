@@ -1,0 +1,169 @@
+//! Pipeline: test events, a configuration, and the program that runs them.
+//! In: counts and options. Out: NDJSON, a running child, its words at the end.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+use tempfile::TempDir;
+
+use super::support::{FaultServer, Tag, tag};
+
+/// One profile event: the `seq`-th of the profile `key`.
+pub(crate) fn event(key: u64, seq: u64) -> String {
+    format!(
+        r#"{{"_test":{{"seq":{seq}}},"person":{{"name":{{"firstName":"P{key}"}}}},"identityMap":{{"CRMID":[{{"id":"{key}"}}]}}}}"#
+    )
+}
+
+/// `count` events of `keys` profiles, a line each, in the order in which each profile's must arrive.
+pub(crate) fn events(count: u64, keys: u64) -> String {
+    let mut text = String::new();
+    for n in 0..count {
+        text.push_str(&event(n % keys, n / keys));
+        text.push('\n');
+    }
+    text
+}
+
+/// What must be stored for `events`.
+pub(crate) fn tags(count: u64, keys: u64) -> impl Iterator<Item = Tag> {
+    (0..count).map(move |n| tag(&format!("crmid:{}", n % keys), n / keys))
+}
+
+/// Reads a stored record's tag: the partition key is the profile's, the sequence is in the export.
+pub(crate) fn tagger(key: &str, data: &[u8]) -> Option<Tag> {
+    let json: serde_json::Value = serde_json::from_slice(data).ok()?;
+    Some(tag(key, json["_test"]["seq"].as_u64()?))
+}
+
+/// A folder with a configuration.
+pub(crate) struct Pipeline {
+    /// Checkpoints; removed when the test ends.
+    _folder: TempDir,
+    config: PathBuf,
+}
+
+impl Pipeline {
+    /// From `source` (YAML of one source, indented by four) to the stream `profiles` at `endpoint`; `options` are further keys of the sink.
+    pub(crate) fn new(endpoint: &str, source: &str, options: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("pipeline.yaml");
+        let text = format!(
+            r#"
+data_dir: {}
+sources:
+  events:
+{source}
+transforms:
+  export:
+    type: profile_export
+    inputs: [events]
+    attributes: [_test.seq]
+sinks:
+  kinesis:
+    type: aws_kinesis_streams
+    inputs: [export]
+    stream_name: profiles
+    region: us-east-1
+    endpoint: {endpoint}
+    auth: {{access_key_id: AKIATEST, secret_access_key: not-a-secret}}
+    encoding: {{codec: json}}
+    healthcheck: false
+{options}
+"#,
+            folder.path().display()
+        );
+        std::fs::write(&config, text).unwrap();
+        Self { _folder: folder, config }
+    }
+
+    /// From standard input.
+    pub(crate) fn stdin(kinesis: &FaultServer, options: &str) -> Self {
+        Self::new(&kinesis.endpoint(), "    type: stdin", options)
+    }
+
+    /// Starts the program.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Running {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_afluente"));
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy().to_lowercase();
+            if text.starts_with("afluente_") || text.starts_with("aws_") || text.ends_with("_proxy") {
+                command.env_remove(&name);
+            }
+        }
+        command.arg("run").arg("-c").arg(&self.config).args(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        Running(command.spawn().unwrap())
+    }
+
+    /// Runs the program on `input` to its end.
+    pub(crate) fn run(&self, input: String) -> Ended {
+        let mut running = self.start(&[]);
+        running.feed(input);
+        running.wait()
+    }
+}
+
+/// The program, running. Killed when dropped.
+pub(crate) struct Running(Child);
+
+/// How it ended.
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) words: String,
+}
+
+impl Running {
+    /// Writes `input` beside everything else, then closes standard input.
+    pub(crate) fn feed(&mut self, input: String) {
+        let mut stdin = self.stdin();
+        std::thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
+    }
+
+    pub(crate) fn stdin(&mut self) -> ChildStdin {
+        self.0.stdin.take().unwrap()
+    }
+
+    /// Sends a signal by name, such as `INT`.
+    pub(crate) fn signal(&self, name: &str) {
+        let status =
+            Command::new("kill").arg(format!("-{name}")).arg(self.0.id().to_string()).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Resident memory, in bytes.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    pub(crate) fn wait(mut self) -> Ended {
+        drop(self.0.stdin.take());
+        let mut words = String::new();
+        std::io::Read::read_to_string(&mut self.0.stderr.take().unwrap(), &mut words).unwrap();
+        let code = self.0.wait().unwrap().code();
+        Ended { code, words }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Ended {
+    /// Panics unless the program ended well and its books add up to `delivered` events.
+    #[track_caller]
+    pub(crate) fn assert_delivered(&self, delivered: u64) {
+        assert_eq!(self.code, Some(0), "{}", self.words);
+        let books = format!(
+            "received {delivered} = delivered {delivered} + rejected 0 + dead-lettered 0 + dropped 0 + skipped 0"
+        );
+        assert!(self.words.contains(&books), "{}", self.words);
+    }
+}

@@ -1,0 +1,44 @@
+//! Promise 5, and what happens to a stream in mid-run: rate limits, one slow shard, splits, a stream that ignores keys.
+
+use super::pipeline::{Pipeline, events, tagger, tags};
+use super::support::{Distribution, Fault, FaultServer, Rate, StreamSpec};
+
+#[test]
+fn at_the_streams_limit_nothing_is_lost_and_few_attempts_are_throttled() {
+    let rate = Rate::default().times(0.5).burst_secs(0.2);
+    let kinesis = FaultServer::builder()
+        .stream_spec(StreamSpec::new("profiles", 4).rate(rate))
+        .rate_limits(true)
+        .keep_tags(tagger)
+        .watch_keys()
+        .start_on_thread();
+    // Four shards at 500 records a second: about six seconds' worth.
+    Pipeline::stdin(&kinesis, "").run(events(12_000, 4000)).assert_delivered(12_000);
+    kinesis.ledger().audit(tags(12_000, 4000)).assert_kept();
+    let share = kinesis.requests().throttled_share();
+    assert!(share < 0.4, "{share} of the attempts throttled, the first burst included");
+}
+
+#[test]
+fn every_shard_split_in_mid_run_keeps_order() {
+    let kinesis = FaultServer::builder()
+        .stream("profiles", 4)
+        .keep_tags(tagger)
+        .watch_keys()
+        .fault(Fault::split_all().at_request(5))
+        .start_on_thread();
+    Pipeline::stdin(&kinesis, "").run(events(10_000, 1000)).assert_delivered(10_000);
+    kinesis.ledger().audit(tags(10_000, 1000)).assert_kept();
+}
+
+#[test]
+fn a_stream_that_ignores_keys_is_told_once_and_still_gets_everything() {
+    let kinesis = FaultServer::builder()
+        .stream_spec(StreamSpec::new("profiles", 4).distribution(Distribution::AutoRandom))
+        .keep_tags(tagger)
+        .start_on_thread();
+    let ended = Pipeline::stdin(&kinesis, "").run(events(10_000, 1000));
+    ended.assert_delivered(10_000);
+    assert_eq!(ended.words.matches("AUTO").count(), 1, "{}", ended.words);
+    assert!(kinesis.ledger().audit(tags(10_000, 1000)).lost.is_empty());
+}
