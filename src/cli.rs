@@ -33,6 +33,8 @@ pub(crate) enum Verb {
     Map(verbs::map::MapArgs),
     /// Shows the whole way in one process: sample events, the mapping, a local Kinesis, read back and counted.
     Demo(verbs::demo::DemoArgs),
+    /// Sends the records of a dead letter file again.
+    Redrive(verbs::redrive::RedriveArgs),
     /// Serves a local Kinesis to try things with.
     LocalKinesis(verbs::local_kinesis::LocalKinesisArgs),
 }

@@ -45,7 +45,7 @@ fn start() -> Exit {
         None | Some(Verb::Run(_)) => 0,
         Some(Verb::LocalKinesis(_)) => 0,
         Some(Verb::Validate(_) | Verb::Check(_)) => -3,
-        Some(Verb::Map(_) | Verb::Demo(_)) => -1,
+        Some(Verb::Map(_) | Verb::Demo(_) | Verb::Redrive(_)) => -1,
     };
     if let Err(sentence) = logging::start(&cli.log, level) {
         Cli::command().error(ErrorKind::InvalidValue, sentence).exit();
@@ -72,6 +72,7 @@ fn start() -> Exit {
             Some(Verb::Check(args)) => verbs::check::check(args).await,
             Some(Verb::Map(args)) => verbs::map::map(&args),
             Some(Verb::Demo(args)) => verbs::demo::demo(args).await,
+            Some(Verb::Redrive(args)) => verbs::redrive::redrive(args).await,
             Some(Verb::LocalKinesis(args)) => verbs::local_kinesis::local_kinesis(args).await,
         }
     });

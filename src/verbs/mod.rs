@@ -4,5 +4,6 @@ pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod local_kinesis;
 pub(crate) mod map;
+pub(crate) mod redrive;
 pub(crate) mod run;
 pub(crate) mod validate;

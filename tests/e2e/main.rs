@@ -9,6 +9,7 @@ mod files;
 mod observability;
 mod pluggable;
 mod program;
+mod redrive;
 mod run_to_kinesis;
 mod shutdown;
 #[path = "../support/mod.rs"]
