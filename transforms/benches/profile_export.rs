@@ -1,5 +1,6 @@
 //! Benches of the hot path of `profile_export`: one record in, one record out, against floors that no code can beat.
 //! Case name = input shape. Events differ from each other, so that branch prediction cannot learn one by heart.
+#![allow(clippy::print_stderr, reason = "a benchmark says what it measures")]
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::fmt::Write;
