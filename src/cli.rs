@@ -35,6 +35,8 @@ pub(crate) enum Verb {
     Demo(verbs::demo::DemoArgs),
     /// Sends the records of a dead letter file again.
     Redrive(verbs::redrive::RedriveArgs),
+    /// Prints the JSON Schema of configuration files, for editors.
+    GenerateSchema,
     /// Serves a local Kinesis to try things with.
     LocalKinesis(verbs::local_kinesis::LocalKinesisArgs),
 }

@@ -43,7 +43,7 @@ fn start() -> Exit {
     // Verbs whose output is a report say less beside it.
     let level = match &cli.verb {
         None | Some(Verb::Run(_)) => 0,
-        Some(Verb::LocalKinesis(_)) => 0,
+        Some(Verb::LocalKinesis(_) | Verb::GenerateSchema) => 0,
         Some(Verb::Validate(_) | Verb::Check(_)) => -3,
         Some(Verb::Map(_) | Verb::Demo(_) | Verb::Redrive(_)) => -1,
     };
@@ -52,6 +52,10 @@ fn start() -> Exit {
     }
     if let Some(Verb::Map(args)) = &cli.verb {
         return verbs::map::map(args);
+    }
+    if let Some(Verb::GenerateSchema) = &cli.verb {
+        exit::say(format_args!("{:#}", afluente::pipeline::config::json_schema()));
+        return Exit::Done;
     }
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = cli.log.threads {
@@ -70,7 +74,8 @@ fn start() -> Exit {
             Some(Verb::Run(args)) => verbs::run::run(args).await,
             Some(Verb::Validate(args)) => verbs::validate::validate(args).await,
             Some(Verb::Check(args)) => verbs::check::check(args).await,
-            Some(Verb::Map(args)) => verbs::map::map(&args),
+            // Those that need no runtime are done already.
+            Some(Verb::Map(_) | Verb::GenerateSchema) => Exit::Done,
             Some(Verb::Demo(args)) => verbs::demo::demo(args).await,
             Some(Verb::Redrive(args)) => verbs::redrive::redrive(args).await,
             Some(Verb::LocalKinesis(args)) => verbs::local_kinesis::local_kinesis(args).await,

@@ -167,3 +167,21 @@ sinks:
     assert_eq!(policy["Version"], "2012-10-17");
     assert!(ended.out.contains("arn:aws:kinesis:eu-west-1:*:stream/profiles"), "{}", ended.out);
 }
+
+#[test]
+fn the_schema_knows_every_component() {
+    let ended = run(&[&"generate-schema"], b"");
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    let schema: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+    for (section, name) in [
+        ("sources", "stdin"),
+        ("sources", "file"),
+        ("sources", "http_server"),
+        ("transforms", "profile_export"),
+        ("sinks", "aws_kinesis_streams"),
+        ("sinks", "console"),
+    ] {
+        let known = schema["properties"][section].to_string();
+        assert!(known.contains(&format!("\"const\":\"{name}\"")), "{section}: {name}");
+    }
+}
