@@ -1,3 +1,5 @@
+//! Tests of the graph: inputs, ports, wildcards, cycles, and the words of each error.
+
 use proptest::prelude::*;
 
 use super::*;

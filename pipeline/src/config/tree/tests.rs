@@ -1,3 +1,4 @@
+//! Tests of the tree: the three formats, their refusals, and how files are joined.
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;

@@ -1,3 +1,4 @@
+//! Tests of variables: each form, each error, and nothing else touched.
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;

@@ -1,3 +1,4 @@
+//! Tests of answers: the fast reader agrees with serde on anything, and no bytes make it panic.
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;

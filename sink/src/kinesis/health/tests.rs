@@ -1,3 +1,4 @@
+//! Tests of the health check: a table from answer to sentence, and nothing is ever written.
 #![allow(clippy::unwrap_used)]
 
 use serde_json::Value;

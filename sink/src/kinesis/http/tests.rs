@@ -1,3 +1,4 @@
+//! Tests of the HTTP client against loopback servers: TLS, proxies, pools, time limits.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;

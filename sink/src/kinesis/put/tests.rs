@@ -1,3 +1,4 @@
+//! Tests of one attempt: endpoint, signature, clock, refusals and failures.
 #![allow(clippy::unwrap_used)]
 
 mod environment;

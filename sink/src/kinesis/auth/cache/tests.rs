@@ -1,3 +1,4 @@
+//! Tests of the credentials cache: the test plays provider and clock.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::{
