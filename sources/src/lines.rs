@@ -3,6 +3,8 @@
 //! Holds: one incomplete line, at most `max_line_bytes` and one read of it.
 //! Never: cuts a line, copies a line more than once, keeps a line that is too long (it is told with place and length).
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use memchr::{memchr, memmem, memrchr};
 
@@ -80,12 +82,18 @@ pub(crate) struct LineBuffer {
     searched: usize,
     /// Where the line begins that is too long and not over yet.
     skipping: Option<u64>,
+    /// Buffers that were given away and may come back.
+    given: VecDeque<Bytes>,
 }
+
+/// Buffers that are remembered after they were given away. When nobody holds the oldest any more it is used again:
+/// on a steady stream no memory is asked for, and what is read stays in the processor's cache.
+const GIVEN_MAX: usize = 8;
 
 impl LineBuffer {
     /// A buffer for a stream whose next byte stands at `offset`, which begins a line.
     pub(crate) fn new(rules: LineRules, offset: u64) -> Self {
-        Self { rules, buffer: Vec::new(), offset, searched: 0, skipping: None }
+        Self { rules, buffer: Vec::new(), offset, searched: 0, skipping: None, given: VecDeque::new() }
     }
 
     /// Where the next read appends what it reads; there is room for a good piece.
@@ -162,20 +170,38 @@ impl LineBuffer {
         Some(TooLong { offset: start, bytes: self.offset - (gone - at) as u64 - start })
     }
 
-    /// Gives away the first `end` bytes: a small part of the buffer as a copy of its own size, so that a lone line
+    /// Gives away the first `end` bytes: less than half of the buffer as a copy of its own size, so that a lone line
     /// does not hold a whole buffer, else the buffer itself; then only the incomplete line moves.
     fn split(&mut self, end: usize) -> Bytes {
-        if end < self.buffer.capacity() / 4 {
+        if end < self.buffer.capacity() / 2 {
             let bytes = Bytes::copy_from_slice(&self.buffer[..end]);
             self.buffer.drain(..end);
             return bytes;
         }
-        let mut next = Vec::with_capacity(READ_BYTES + self.buffer.len() - end);
+        let mut next = self.fresh(READ_BYTES + self.buffer.len() - end);
         next.extend_from_slice(&self.buffer[end..]);
         let mut full = std::mem::replace(&mut self.buffer, next);
         full.truncate(end);
-        full.shrink_to_fit();
-        Bytes::from(full)
+        let full = Bytes::from(full);
+        if self.given.len() == GIVEN_MAX {
+            self.given.pop_front();
+        }
+        self.given.push_back(full.clone());
+        full
+    }
+
+    /// An empty buffer with room for `bytes`; one that was given away and let go by everyone, if there is one.
+    fn fresh(&mut self, bytes: usize) -> Vec<u8> {
+        if self.given.front().is_some_and(Bytes::is_unique)
+            && let Some(Ok(given)) = self.given.pop_front().map(Bytes::try_into_mut)
+        {
+            let mut given = Vec::from(given);
+            given.clear();
+            if given.capacity() >= bytes {
+                return given;
+            }
+        }
+        Vec::with_capacity(bytes)
     }
 }
 
@@ -361,7 +387,7 @@ mod tests {
         let rules = rules(b"\n", 1000);
         let mut buffer = LineBuffer::new(rules, 0);
         let space = buffer.space();
-        while space.len() < READ_BYTES / 2 {
+        while space.len() < READ_BYTES / 4 * 3 {
             space.extend_from_slice(b"0123456789\n");
         }
         let read_into = space.as_ptr();

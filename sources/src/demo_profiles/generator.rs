@@ -32,15 +32,22 @@ const LAST_NAMES: [&str; 16] = [
 const CITIES: [&str; 8] = ["Lisboa", "Porto", "Madrid", "Paris", "Berlin", "Wien", "Recife", "Curitiba"];
 const COUNTRIES: [&str; 8] = ["PT", "PT", "ES", "FR", "DE", "AT", "BR", "BR"];
 const TIERS: [&str; 4] = ["bronze", "silver", "gold", "platinum"];
+/// A comma, a segment's id, and its membership up to the time.
 const SEGMENTS: [&str; SEGMENTS_MAX] = [
-    "72ddd79b-6b0a-4e97-a8d2-112ccd81bd02",
-    "7841ba61-23c1-4bb3-a495-00d3g5fe1e93",
-    "1b9a1e3c-58a5-4e3b-9d77-2a6c1f0e7b41",
-    "c2f5d7a0-0c5e-4a8e-8f0b-5f1d2b3c4d5e",
-    "59bd2fkd-3c48-4b18-bf56-4f5c5e6967ae",
-    "e8f1b2c3-9d4a-4f6b-a7c8-0d1e2f3a4b5c",
+    r#","72ddd79b-6b0a-4e97-a8d2-112ccd81bd02":{"lastQualificationTime":""#,
+    r#","7841ba61-23c1-4bb3-a495-00d3g5fe1e93":{"lastQualificationTime":""#,
+    r#","1b9a1e3c-58a5-4e3b-9d77-2a6c1f0e7b41":{"lastQualificationTime":""#,
+    r#","c2f5d7a0-0c5e-4a8e-8f0b-5f1d2b3c4d5e":{"lastQualificationTime":""#,
+    r#","59bd2fkd-3c48-4b18-bf56-4f5c5e6967ae":{"lastQualificationTime":""#,
+    r#","e8f1b2c3-9d4a-4f6b-a7c8-0d1e2f3a4b5c":{"lastQualificationTime":""#,
 ];
-const STATUSES: [&str; 4] = ["realized", "existing", "existing", "exited"];
+/// The rest of a membership, in the order of its round.
+const STATUSES: [&str; 4] = [
+    r#"","status":"realized"}"#,
+    r#"","status":"existing"}"#,
+    r#"","status":"existing"}"#,
+    r#"","status":"exited"}"#,
+];
 /// What fills an event up to its size.
 const WORDS: &str = "trail shoes, rain jacket, merino socks, head lamp, camping stove, sleeping bag, tent pegs, \
                      water filter, trekking poles, day pack, wool hat, map case, dry bag, gas canister, bike lock, ";
@@ -124,7 +131,7 @@ impl DemoProfiles {
         *sequence = sequence.wrapping_add(1);
         // What a profile is follows from its number and the seed alone.
         let fixed = SplitMix(self.options.seed ^ (u64::from(profile) << 20)).next();
-        Writer { out, event, fixed, event_bytes: self.options.event_bytes }.write();
+        Writer::new(out, event, fixed, self.options.event_bytes).write();
         event
     }
 }
@@ -134,9 +141,45 @@ struct Writer<'a> {
     event: DemoEvent,
     fixed: u64,
     event_bytes: usize,
+    profile: [u8; 8],
+    /// The day of `time`, in days since 1970.
+    day: u64,
+    time: [u8; 20],
 }
 
-impl Writer<'_> {
+fn two_digits(text: &mut [u8], number: u64) {
+    text[0] = b'0' + (number / 10) as u8;
+    text[1] = b'0' + (number % 10) as u8;
+}
+
+/// A date of the Gregorian calendar, `2026-01-01`, by eras of 400 years that begin on March 1st.
+fn date(days_since_1970: u64) -> [u8; 10] {
+    let days = days_since_1970 + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let shifted = (5 * day + 2) / 153;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = era * 400 + year + u64::from(month <= 2);
+    let mut text = *b"0000-00-00";
+    two_digits(&mut text, year / 100);
+    two_digits(&mut text[2..], year % 100);
+    two_digits(&mut text[5..], month);
+    two_digits(&mut text[8..], day - (153 * shifted + 2) / 5 + 1);
+    text
+}
+
+impl<'a> Writer<'a> {
+    fn new(out: &'a mut Vec<u8>, event: DemoEvent, fixed: u64, event_bytes: usize) -> Self {
+        let mut profile = [b'0'; 8];
+        let mut rest = u64::from(event.profile);
+        for pair in profile.chunks_exact_mut(2).rev() {
+            two_digits(pair, rest % 100);
+            rest /= 100;
+        }
+        Self { out, event, fixed, event_bytes, profile, day: u64::MAX, time: *b"0000-00-00T00:00:00Z" }
+    }
+
     fn write(mut self) {
         let start = self.out.len();
         let full = self.event_bytes >= FULL_BYTES;
@@ -172,34 +215,30 @@ impl Writer<'_> {
         self.out.extend_from_slice(&digits[at..]);
     }
 
+    /// The profile's number with eight digits.
+    fn profile(&mut self) {
+        self.out.extend_from_slice(&self.profile);
+    }
+
     /// `2026-01-01T00:05:00Z`, the given steps of the profile after its first event.
     fn time(&mut self, step: u64) {
         let seconds = FIRST_SECOND + self.bits(8, 86_400) as u64 + step * STEP_SECONDS;
-        let (days, second) = (seconds / 86_400, seconds % 86_400);
-        // Days to a date of the Gregorian calendar, by eras of 400 years that begin on March 1st.
-        let days = days + 719_468;
-        let (era, day) = (days / 146_097, days % 146_097);
-        let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-        let day = day - (365 * year + year / 4 - year / 100);
-        let shifted = (5 * day + 2) / 153;
-        let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-        self.number(era * 400 + year + u64::from(month <= 2), 4);
-        for (before, part) in [
-            ("-", month),
-            ("-", day - (153 * shifted + 2) / 5 + 1),
-            ("T", second / 3600),
-            (":", second / 60 % 60),
-            (":", second % 60),
-        ] {
-            self.text(before);
-            self.number(part, 2);
+        let (day, second) = (seconds / 86_400, seconds % 86_400);
+        // The times of one event mostly share their day.
+        if self.day != day {
+            self.day = day;
+            self.time[..10].copy_from_slice(&date(day));
         }
-        self.text("Z");
+        let mut time = self.time;
+        two_digits(&mut time[11..], second / 3600);
+        two_digits(&mut time[14..], second / 60 % 60);
+        two_digits(&mut time[17..], second % 60);
+        self.out.extend_from_slice(&time);
     }
 
     fn email(&mut self) {
         self.text("user");
-        self.number(u64::from(self.event.profile), 8);
+        self.profile();
         self.text("@example.com");
     }
 
@@ -240,7 +279,7 @@ impl Writer<'_> {
 
     fn tenant(&mut self) {
         self.text(r#","_tenant":{"crmId":"crm-"#);
-        self.number(u64::from(self.event.profile), 8);
+        self.profile();
         self.text(r#"","lifetimeValue":"#);
         self.number(self.bits(16, 900) as u64 + u64::from(self.event.sequence), 1);
         self.text(".");
@@ -261,16 +300,12 @@ impl Writer<'_> {
             // Each segment is at another point of its round.
             let step = u64::from(self.event.sequence) + (self.bits(2 * index as u32, 4) as u64);
             let phase = step % 4;
-            self.text(if index == 0 { "\"" } else { ",\"" });
-            self.text(segment);
-            self.text(r#"":{"lastQualificationTime":""#);
+            self.text(&segment[usize::from(index == 0)..]);
             // Since when it is so: the round's first step, or the exit.
             let since = if phase == 3 { step } else { step - phase };
             let since = since.saturating_sub(step - u64::from(self.event.sequence));
             self.time(since);
-            self.text(r#"","status":""#);
             self.text(STATUSES[phase as usize]);
-            self.text("\"}");
         }
         self.text("}}");
     }
@@ -282,7 +317,7 @@ impl Writer<'_> {
         self.text(r#"","primary":true}],"Email":[{"id":""#);
         self.email();
         self.text(r#""}],"CRMID":[{"id":"crm-"#);
-        self.number(u64::from(self.event.profile), 8);
+        self.profile();
         self.text(r#""}]}"#);
     }
 
@@ -357,9 +392,10 @@ mod tests {
             let (sequence, phase) = next.entry(profile).or_default();
             assert_eq!(event["_afluente"]["sequence"], *sequence);
             *sequence += 1;
-            let membership = &event["segmentMembership"]["ups"][SEGMENTS[0]];
+            let membership = &event["segmentMembership"]["ups"]["72ddd79b-6b0a-4e97-a8d2-112ccd81bd02"];
             let status = membership["status"].as_str().unwrap();
-            let expected = phase.map(|phase| STATUSES[(phase + 1) % 4]);
+            let round = ["realized", "existing", "existing", "exited"];
+            let expected = phase.map(|phase| round[(phase + 1) % 4]);
             assert!(expected.is_none_or(|expected| expected == status));
             *phase = match (status, *phase) {
                 ("realized", _) => Some(0),
@@ -378,7 +414,7 @@ mod tests {
             let step = seconds / STEP_SECONDS;
             let mut out = Vec::new();
             let event = DemoEvent { profile: 0, sequence: 0 };
-            Writer { out: &mut out, event, fixed: 0, event_bytes: 0 }.time(step);
+            Writer::new(&mut out, event, 0, 0).time(step);
             let expected = chrono::DateTime::from_timestamp((FIRST_SECOND + step * STEP_SECONDS) as i64, 0);
             let expected = expected.unwrap().format("%Y-%m-%dT%H:%M:%SZ").to_string();
             assert_eq!(String::from_utf8(out).unwrap(), expected);
