@@ -29,6 +29,9 @@ use super::record::{FateId, Moment, Record, RecordId, Records};
 use super::trial::Trial;
 use super::weather::Weather;
 
+/// Most distinct codes that are counted apart.
+const CODES_MAX: usize = 48;
+
 /// A request, closed to more records.
 #[derive(Debug)]
 pub struct Sealed {
@@ -69,6 +72,7 @@ pub struct Core {
     rejections: Vec<Rejection>,
     rejected_unsettled: usize,
     notices: Vec<Notice>,
+    codes: Vec<(Box<str>, u64)>,
     stats: Stats,
 }
 
@@ -92,6 +96,7 @@ impl Core {
             rejections: Vec::new(),
             rejected_unsettled: 0,
             notices: Vec::new(),
+            codes: Vec::new(),
             stats: Stats::default(),
         }
     }
@@ -338,6 +343,27 @@ impl Core {
     /// Takes what a user should read.
     pub fn take_notices(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.notices)
+    }
+
+    /// Counts `records` attempts that ended with `code`. The service could say anything: beyond a bound it is `other`.
+    fn count_code(&mut self, code: &str, records: u64) {
+        let known = self.codes.iter().position(|(known, _)| **known == *code);
+        let at = known.or_else(|| {
+            let code = if self.codes.len() < CODES_MAX { code } else { "other" };
+            self.codes.iter().position(|(known, _)| **known == *code).or_else(|| {
+                self.codes.push((code.into(), 0));
+                Some(self.codes.len() - 1)
+            })
+        });
+        if let Some(at) = at {
+            self.codes[at].1 += records;
+        }
+    }
+
+    /// How often records failed, by the service's code, since the start. At most a few dozen codes.
+    #[must_use]
+    pub fn failures_by_code(&self) -> &[(Box<str>, u64)] {
+        &self.codes
     }
 
     /// Most bytes in a request, as far as is known now.

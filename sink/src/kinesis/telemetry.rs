@@ -15,6 +15,9 @@ pub struct Telemetry {
     stream: String,
     account: ComponentAccount,
     last: Stats,
+    codes: Vec<(Counter, u64)>,
+    stored: Counter,
+    labels: [(&'static str, String); 3],
     sent_bytes: Counter,
     requests: Counter,
     throttles: Counter,
@@ -35,6 +38,12 @@ pub struct Telemetry {
     auto_distribution: Gauge,
 }
 
+/// Attempts by what became of them: `stored`, or the service's code.
+fn verdicts(labels: &[(&'static str, String); 3], code: &str) -> Counter {
+    let [kind, component_type, id] = labels.clone();
+    metrics::counter!("kinesis_verdicts_total", &[kind, component_type, id, ("code", code.to_owned())])
+}
+
 impl Telemetry {
     /// Registers everything for the sink `component_id`.
     #[must_use]
@@ -51,6 +60,9 @@ impl Telemetry {
             stream: stream.to_owned(),
             account,
             last: Stats::default(),
+            codes: Vec::new(),
+            stored: verdicts(&labels, "stored"),
+            labels: labels.clone(),
             sent_bytes: counter("component_sent_bytes_total"),
             requests: counter("kinesis_requests_total"),
             throttles: counter("kinesis_throttled_records_total"),
@@ -89,6 +101,7 @@ impl Telemetry {
         let delivered = now.delivered - last.delivered;
         if delivered > 0 {
             self.account.add_delivered(delivered);
+            self.stored.increment(delivered);
             self.account.add_delivered_bytes(now.delivered_bytes - last.delivered_bytes);
         }
         let retried = now.retried - last.retried;
@@ -102,6 +115,14 @@ impl Telemetry {
         self.failed_requests.increment(now.failed_requests - last.failed_requests);
         self.duplicates.increment(now.possible_duplicates - last.possible_duplicates);
         self.conflated.increment(now.conflated - last.conflated);
+        for (at, (code, count)) in core.failures_by_code().iter().enumerate() {
+            if at == self.codes.len() {
+                self.codes.push((verdicts(&self.labels, code), 0));
+            }
+            let (counter, counted) = &mut self.codes[at];
+            counter.increment(count - *counted);
+            *counted = *count;
+        }
         if now.order_violations > last.order_violations {
             self.violations.increment(now.order_violations - last.order_violations);
             error!(stream = %self.stream, "A record landed before an older one of its key.");

@@ -115,6 +115,7 @@ impl Core {
         let mut delayed = Vec::new();
         let mut first = Vec::new();
         for (id, code, message) in again {
+            self.count_code(code, 1);
             match verdict::setback(code) {
                 Setback::Throttled => {
                     self.stats.throttled += 1;
@@ -184,6 +185,10 @@ impl Core {
 
     fn on_refused(&mut self, now: Moment, sealed: Sealed, status: u16, code: &str, message: &str) {
         self.stats.failed_requests += 1;
+        match code {
+            "" => self.count_code(&format!("http_{status}"), sealed.records.len() as u64),
+            code => self.count_code(code, sealed.records.len() as u64),
+        }
         let mut trouble = verdict::trouble(status, code, message);
         let splittable = sealed.records.len() > 1;
         // Beyond 5 MiB an `InvalidArgumentException` most likely means the request's size.
@@ -215,6 +220,7 @@ impl Core {
 
     fn on_lost(&mut self, now: Moment, sealed: Sealed, may_be_stored: bool, trouble: Trouble, problem: &str) {
         self.stats.failed_requests += 1;
+        self.count_code(if may_be_stored { "no_answer" } else { "not_sent" }, sealed.records.len() as u64);
         let ended = if trouble.stops_everything() { Ended::Neutral } else { Ended::PushedBack };
         self.in_flight.ended(now, sealed.sent, ended);
         if may_be_stored {

@@ -59,6 +59,7 @@ fn partial_failure_resends_only_the_failed_records() {
     assert_eq!(texts(&core, &again), ["1"]);
     core.on_reply(at(200), again, Reply::Entries(&[stored()]));
     assert!(core.is_idle() && core.held_bytes() == 0);
+    assert_eq!(core.failures_by_code(), [("InternalFailure".into(), 1)]);
     for mut receiver in receivers {
         assert_eq!(receiver.try_recv(), Ok(BatchStatus::Delivered));
     }
