@@ -199,6 +199,8 @@ struct Loop {
     letters_from: Option<Moment>,
     bodies: BodyBytes,
     gauges_at: Moment,
+    /// When the user's own limit of requests lets the next one go, if it is what holds them back.
+    limited_until: Option<Moment>,
     open: bool,
 }
 
@@ -213,6 +215,7 @@ impl Loop {
             letters_from: None,
             bodies: BodyBytes::default(),
             gauges_at: Duration::ZERO,
+            limited_until: None,
             open: true,
         }
     }
@@ -273,6 +276,9 @@ impl Loop {
         if let Some(core) = self.sink.core.wake_at() {
             wake = wake.min(core);
         }
+        if let Some(limited) = self.limited_until {
+            wake = wake.min(limited);
+        }
         if let Some(letters) = self.letters_from {
             wake = wake.min(letters);
         }
@@ -314,9 +320,13 @@ impl Loop {
             if bodies > 0 && bodies + self.sink.core.request_bytes_max() * 4 / 3 > self.sink.bodies_budget {
                 return;
             }
-            if self.sink.rate_limit.as_mut().is_some_and(|limit| !limit.has_room(now)) {
+            if let Some(limit) = &mut self.sink.rate_limit
+                && !limit.has_room(now)
+            {
+                self.limited_until = Some(limit.began + limit.span);
                 return;
             }
+            self.limited_until = None;
             let Some(sealed) = self.sink.core.next_request(now) else { return };
             if let Some(limit) = &mut self.sink.rate_limit {
                 limit.used += 1;
