@@ -1,6 +1,5 @@
 //! Index: the first look at a record, 64 bytes at a time: where its strings begin and end.
-//! In: the record.  Out: where each string ends, where escapes are, and whether there is non-ASCII. (Where a string starts, the
-//! reader sees itself.)
+//! In: the record.  Out: positions of all quotes that are not escaped, of all escapes, and whether there is non-ASCII.
 //! Never: branches on single bytes of ordinary text. The grammar between the strings is `reader.rs`'s.
 
 use wide::u8x16;
@@ -10,29 +9,18 @@ const BLOCK_BYTES: usize = 64;
 /// The positions, kept between records so that nothing is allocated in the steady state.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    ends: Vec<u32>,
-    count: usize,
+    quotes: Vec<u32>,
+    quote_count: usize,
     escapes: Vec<u32>,
     /// A control character inside a string, or an escape that JSON does not know.
     broken: bool,
     ascii: bool,
 }
 
-/// What one block leaves for the next.
-#[derive(Clone, Copy)]
-struct Carry {
-    /// All bits: the next block starts inside a string.
-    inside: u64,
-    /// The first character of the next block is escaped.
-    escaped: bool,
-    /// All bytes so far, or-ed.
-    high: u8x16,
-}
-
 impl Index {
-    /// Positions of the closing quotes, in order.
-    pub(crate) fn ends(&self) -> &[u32] {
-        &self.ends[..self.count]
+    /// Positions of the quotes: even entries open a string, odd ones close it.
+    pub(crate) fn quotes(&self) -> &[u32] {
+        &self.quotes[..self.quote_count]
     }
 
     /// Positions of the backslashes that start an escape.
@@ -52,9 +40,9 @@ impl Index {
 
     /// Gives memory back that a giant record left behind.
     pub(crate) fn shrink(&mut self, most: usize) {
-        if self.ends.len() > most {
-            self.ends.truncate(most);
-            self.ends.shrink_to_fit();
+        if self.quotes.len() > most {
+            self.quotes.truncate(most);
+            self.quotes.shrink_to_fit();
         }
         if self.escapes.capacity() > most {
             self.escapes.clear();
@@ -62,65 +50,59 @@ impl Index {
         }
     }
 
-    #[inline(never)]
     pub(crate) fn build(&mut self, record: &[u8]) {
-        self.count = 0;
+        self.quote_count = 0;
         self.escapes.clear();
         self.broken = false;
-        let mut carry = Carry { inside: 0, escaped: false, high: u8x16::ZERO };
+        let mut high = u8x16::ZERO;
+        let mut carry = Carry::default();
         let (blocks, rest) = record.as_chunks::<BLOCK_BYTES>();
         let mut base = 0;
         for block in blocks {
-            carry = self.block(block, base, carry);
+            self.block(block, base, &mut carry, &mut high);
             base += BLOCK_BYTES as u32;
         }
         if !rest.is_empty() {
             let mut block = [b' '; BLOCK_BYTES];
             block[..rest.len()].copy_from_slice(rest);
-            carry = self.block(&block, base, carry);
+            self.block(&block, base, &mut carry, &mut high);
         }
-        self.ascii = carry.high.to_bitmask() == 0;
+        self.ascii = high.to_bitmask() == 0;
         if !self.escapes.is_empty() {
             self.broken |= !escapes_are_valid(record, &self.escapes);
         }
     }
 
     #[inline(always)]
-    fn block(&mut self, block: &[u8; BLOCK_BYTES], base: u32, carry: Carry) -> Carry {
+    fn block(&mut self, block: &[u8; BLOCK_BYTES], base: u32, carry: &mut Carry, high: &mut u8x16) {
         let v = lanes(block);
         let quote = u8x16::splat(b'"');
         let mut quotes = mask(v.map(|lane| lane.simd_eq(quote)));
         let odd = v.map(|lane| lane.simd_eq(u8x16::splat(b'\\')) | is_control(lane));
-        let high = carry.high | (v[0] | v[1]) | (v[2] | v[3]);
-        let mut escaped = false;
-        let odd = ((odd[0] | odd[1]) | (odd[2] | odd[3])).to_bitmask() != 0;
-        if odd | carry.escaped {
-            (quotes, escaped) = self.odd_block(block, quotes, base, carry.inside, carry.escaped);
+        *high |= (v[0] | v[1]) | (v[2] | v[3]);
+        if (((odd[0] | odd[1]) | (odd[2] | odd[3])).to_bitmask() != 0) | carry.escaped {
+            let inside = self.quote_count % 2 == 1;
+            quotes = self.odd_block(v, quotes, base, inside, carry);
         }
-        // From each opening quote up to before the closing one.
-        let inside = prefix_xor(quotes) ^ carry.inside;
-        self.push(quotes & !inside, base);
-        Carry { inside: ((inside as i64) >> 63) as u64, escaped, high }
+        self.push(quotes, base);
     }
 
-    /// A block with a backslash or a control character (often only line breaks between tokens). Gives the quotes that are
-    /// not escaped, and whether the first character of the next block is.
+    /// A block with a backslash or a control character (often only line breaks between tokens).
     #[inline(never)]
     fn odd_block(
         &mut self,
-        block: &[u8; BLOCK_BYTES],
+        v: [u8x16; 4],
         mut quotes: u64,
         base: u32,
-        inside: u64,
-        first_is_escaped: bool,
-    ) -> (u64, bool) {
-        let v = lanes(block);
+        inside: bool,
+        carry: &mut Carry,
+    ) -> u64 {
         let mut backslashes = mask(v.map(|lane| lane.simd_eq(u8x16::splat(b'\\'))));
-        if first_is_escaped {
+        if carry.escaped {
             backslashes &= !1;
             quotes &= !1;
+            carry.escaped = false;
         }
-        let mut next_is_escaped = false;
         while backslashes != 0 {
             let at = backslashes.trailing_zeros();
             self.escapes.push(base + at);
@@ -128,49 +110,52 @@ impl Index {
             let escaped = 1_u64.checked_shl(at + 1).unwrap_or(0);
             backslashes &= !(1 << at | escaped);
             quotes &= !escaped;
-            next_is_escaped = at == 63;
+            carry.escaped = at == 63;
         }
         let controls = mask(v.map(is_control));
-        self.broken |= controls & (prefix_xor(quotes) ^ inside) != 0;
-        (quotes, next_is_escaped)
+        if controls != 0 {
+            let in_string = prefix_xor(quotes) ^ if inside { u64::MAX } else { 0 };
+            self.broken |= controls & in_string != 0;
+        }
+        quotes
     }
 
     #[inline(always)]
-    fn push(&mut self, mut ends: u64, base: u32) {
-        /// At most every second byte ends a string.
-        const ROOM: usize = 32;
-        if self.ends.len() < self.count + ROOM {
-            self.grow();
+    fn push(&mut self, mut quotes: u64, base: u32) {
+        const ROOM: usize = 64;
+        if self.quotes.len() < self.quote_count + ROOM {
+            self.quotes.resize((self.quote_count + ROOM).next_power_of_two().max(1024), 0);
         }
-        let count = ends.count_ones() as usize;
-        let start = self.count;
-        self.count += count;
-        let Some(slots) = self.ends[start..].first_chunk_mut::<ROOM>() else { return };
-        // Always four, then more only if there are more: cheaper than asking after each.
+        let count = quotes.count_ones() as usize;
+        let start = self.quote_count;
+        self.quote_count += count;
+        let Some(slots) = self.quotes[start..].first_chunk_mut::<ROOM>() else { return };
+        // Always eight, then more only if there are more: cheaper than asking after each.
         let mut next = || {
-            let at = base + ends.trailing_zeros();
-            ends &= ends.wrapping_sub(1);
+            let at = base + quotes.trailing_zeros();
+            quotes &= quotes.wrapping_sub(1);
             at
         };
-        for slot in &mut slots[..4] {
+        for slot in &mut slots[..8] {
             *slot = next();
         }
-        if count > 4 {
-            for slot in &mut slots[4..8] {
+        if count > 8 {
+            for slot in &mut slots[8..16] {
                 *slot = next();
             }
-            if count > 8 {
-                for slot in &mut slots[8..count] {
+            if count > 16 {
+                for slot in &mut slots[16..count] {
                     *slot = next();
                 }
             }
         }
     }
+}
 
-    #[cold]
-    fn grow(&mut self) {
-        self.ends.resize((self.ends.len() * 2).max(1024), 0);
-    }
+#[derive(Default)]
+struct Carry {
+    /// The first character of the next block is escaped.
+    escaped: bool,
 }
 
 #[inline(always)]
@@ -191,7 +176,6 @@ fn mask(lanes: [u8x16; 4]) -> u64 {
 }
 
 /// Bit i of the result is the parity of bits 0 to i.
-#[inline(always)]
 fn prefix_xor(mut bits: u64) -> u64 {
     for shift in [1, 2, 4, 8, 16, 32] {
         bits ^= bits << shift;

@@ -22,7 +22,6 @@ mod names;
 mod outcome;
 mod plan;
 mod profile;
-mod quick;
 mod reader;
 mod render;
 mod text;

@@ -11,15 +11,15 @@ use super::event::{
 };
 use super::outcome::IgnoreReason;
 use super::plan::{IDENTITY_MAP, Plan, ROOT, SEGMENT_MEMBERSHIP, field_name};
-use super::quick;
-use super::reader::{Cursor, Mark, Raw, Read, Reader, decode};
-use super::text::{Rank, Text, signature};
-use super::time::{self, Timestamp};
+use super::reader::{Cursor, Raw, Read, Reader, decode};
+use super::text::{Rank, Text};
+use super::time::{self, ReadTime, Timestamp};
 
 /// Reads one record.
-pub(crate) struct Profile<'a> {
+pub(crate) struct Profile<'a, 'e> {
     pub(crate) plan: &'a Plan,
-    pub(crate) event: &'a mut Event,
+    pub(crate) reader: Reader<'a>,
+    pub(crate) event: &'e mut Event,
     pub(crate) now: Timestamp,
 }
 
@@ -27,83 +27,61 @@ pub(crate) struct Profile<'a> {
 #[derive(Clone, Copy)]
 struct Field {
     rank: Rank,
-    value: Value,
-}
-
-#[derive(Clone, Copy)]
-struct Value {
     kind: Kind,
-    /// If the kind is `Text`.
-    raw: Raw,
+    text: Text,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Null is as good as absent.
     Absent,
     Text,
-    True,
     Other,
 }
 
-impl Field {
-    const UNSEEN: Self = Self { rank: Rank::Unseen, value: Value { kind: Kind::Absent, raw: Raw::NONE } };
+const NO_FIELD: Field = Field { rank: Rank::Unseen, kind: Kind::Absent, text: Text::NONE };
 
-    /// The later value counts, but a plain name beats a renamed one.
-    #[inline(always)]
-    fn set(&mut self, rank: Rank, value: Value) {
-        if rank >= self.rank {
-            *self = Self { rank, value };
-        }
-    }
-
-    #[inline(always)]
-    fn is_text(self) -> bool {
-        self.value.kind == Kind::Text
-    }
-}
-
-impl Profile<'_> {
+impl<'a> Profile<'a, '_> {
     /// Reads the whole document. Tells whether it is an object.
-    pub(crate) fn document(&mut self, reader: &Reader<'_>) -> Read<bool> {
+    pub(crate) fn document(&mut self) -> Read<bool> {
+        let reader = self.reader;
         let mut at = reader.start();
         let object = at.peek() == b'{';
         if !object {
             reader.skip(&mut at, 0)?;
         } else if self.plan.envelope.is_empty() {
-            at = reader.cursor(self.profile(reader, at.mark(), 0)?);
+            at = self.profile(at, 0)?;
         } else {
-            at = reader.cursor(self.envelope(reader, at.mark())?);
+            at = self.envelope(at)?;
         }
         reader.end(at)?;
         Ok(object)
     }
 
     /// Follows `input_root`. The last value under each step counts, so each new one starts afresh.
-    fn envelope(&mut self, reader: &Reader<'_>, from: Mark) -> Read<Mark> {
-        let mut at = reader.cursor(from);
+    fn envelope(&mut self, mut at: Cursor) -> Read<Cursor> {
+        let reader = self.reader;
         let (mut level, mut depth) = (0, 1);
         reader.open(&mut at, depth)?;
         let mut key = reader.first_key(&mut at)?;
         loop {
             let Some(raw) = key.found() else {
                 if level == 0 {
-                    return Ok(at.mark());
+                    return Ok(at);
                 }
                 level -= 1;
                 depth -= 1;
                 key = reader.next_key(&mut at)?;
                 continue;
             };
-            let plan = self.plan;
-            if self.name(reader, raw) != plan.envelope[level] {
+            let name = self.text(raw);
+            if self.bytes(name) != self.plan.envelope[level] {
                 reader.skip(&mut at, depth)?;
             } else {
                 self.event.forget_profile();
                 if at.peek() != b'{' {
                     reader.skip(&mut at, depth)?;
                 } else if level + 1 == self.plan.envelope.len() {
-                    at = reader.cursor(self.profile(reader, at.mark(), depth)?);
+                    at = self.profile(at, depth)?;
                 } else {
                     level += 1;
                     depth += 1;
@@ -117,8 +95,8 @@ impl Profile<'_> {
     }
 
     /// Reads the profile: an object is next. `depth`, here and below, is that of the container around what is read.
-    fn profile(&mut self, reader: &Reader<'_>, from: Mark, mut depth: u32) -> Read<Mark> {
-        let mut at = reader.cursor(from);
+    fn profile(&mut self, mut at: Cursor, mut depth: u32) -> Read<Cursor> {
+        let reader = self.reader;
         self.event.found = true;
         depth += 1;
         let outside = self.event.open.len();
@@ -128,25 +106,21 @@ impl Profile<'_> {
         loop {
             let Some(raw) = key.found() else {
                 if self.event.open.len() == outside {
-                    return Ok(at.mark());
+                    return Ok(at);
                 }
                 node = self.event.open.pop().unwrap_or(ROOT);
                 depth -= 1;
                 key = reader.next_key(&mut at)?;
                 continue;
             };
-            let (target, rank) = self.target(reader, node, raw);
+            let (target, rank) = self.target(node, raw);
             match target {
                 None => reader.skip(&mut at, depth)?,
-                Some(SEGMENT_MEMBERSHIP) => {
-                    at = reader.cursor(self.membership_section(reader, at.mark(), rank, depth)?)
-                }
-                Some(IDENTITY_MAP) => {
-                    at = reader.cursor(self.identity_section(reader, at.mark(), rank, depth)?)
-                }
+                Some(SEGMENT_MEMBERSHIP) => at = self.membership_section(at, rank, depth)?,
+                Some(IDENTITY_MAP) => at = self.identity_section(at, rank, depth)?,
                 Some(child) => {
-                    let (after, enter) = self.attribute(reader, at.mark(), child, rank, depth)?;
-                    at = reader.cursor(after);
+                    let enter;
+                    (at, enter) = self.attribute(at, child, rank, depth)?;
                     if enter {
                         self.event.open.push(node);
                         node = child;
@@ -162,28 +136,22 @@ impl Profile<'_> {
     }
 
     #[inline(always)]
-    fn target(&mut self, reader: &Reader<'_>, node: u32, raw: Raw) -> (Option<u32>, Rank) {
+    fn target(&mut self, node: u32, raw: Raw) -> (Option<u32>, Rank) {
         let plan = self.plan;
-        let (name, rank) = field_name(self.name(reader, raw), plan.spelling);
+        let text = self.text(raw);
+        let (name, rank) = field_name(self.bytes(text), plan.spelling);
         (plan.nodes[node as usize].by_name.find(name), rank)
     }
 
     /// Reads the value of a node of the plan, unless the node's object is to be entered: then tells so.
-    #[inline(never)]
-    fn attribute(
-        &mut self,
-        reader: &Reader<'_>,
-        from: Mark,
-        node: u32,
-        rank: Rank,
-        depth: u32,
-    ) -> Read<(Mark, bool)> {
-        let mut at = reader.cursor(from);
+    #[inline(always)]
+    fn attribute(&mut self, mut at: Cursor, node: u32, rank: Rank, depth: u32) -> Read<(Cursor, bool)> {
+        let reader = self.reader;
         let known = &self.plan.nodes[node as usize];
         let slot = &mut self.event.slots[node as usize];
         if rank < slot.rank {
             reader.skip(&mut at, depth)?;
-            return Ok((at.mark(), false));
+            return Ok((at, false));
         }
         if slot.rank != Rank::Unseen {
             self.event.slots[node as usize..known.end as usize].fill(Slot::default());
@@ -191,7 +159,7 @@ impl Profile<'_> {
         self.event.slots[node as usize].rank = rank;
         let enter = at.peek() == b'{' && !known.by_name.is_empty();
         if known.attribute.is_some() {
-            let (after, value) = self.value(reader, at, depth)?;
+            let (after, value) = self.value(at, depth)?;
             self.event.slots[node as usize].value = value;
             if !enter {
                 at = after;
@@ -199,18 +167,19 @@ impl Profile<'_> {
         } else if !enter {
             reader.skip(&mut at, depth)?;
         }
-        Ok((at.mark(), enter))
+        Ok((at, enter))
     }
 
     /// Reads a value in its exported form; `None` if it does not exist.
     #[inline(always)]
-    fn value(&mut self, reader: &Reader<'_>, mut at: Cursor, depth: u32) -> Read<(Cursor, Option<Copied>)> {
+    fn value(&mut self, mut at: Cursor, depth: u32) -> Read<(Cursor, Option<Copied>)> {
+        let reader = self.reader;
         let start = at.at();
         match at.peek() {
             b'"' => {
                 let raw = reader.string(&mut at)?;
                 if raw.is_escaped() {
-                    return Ok((at, Some(self.event.copier.string(reader.record(), raw))));
+                    return Ok((at, Some(self.event.copier.string(self.reader.record(), raw))));
                 }
             }
             b'n' => {
@@ -223,7 +192,7 @@ impl Profile<'_> {
             }
             b'{' | b'[' => {
                 let Event { copier, names, arena, .. } = &mut *self.event;
-                let (at, copied) = copier.container(reader, at, depth, names, arena, self.plan.spelling)?;
+                let (at, copied) = copier.container(&reader, at, depth, names, arena, self.plan.spelling)?;
                 return Ok((at, Some(copied)));
             }
             _ => reader.scalar(&mut at)?,
@@ -233,60 +202,53 @@ impl Profile<'_> {
 
     /// A string's characters, decoded if need be.
     #[inline(always)]
-    fn text(&mut self, reader: &Reader<'_>, raw: Raw) -> Text {
-        if raw.is_escaped() { self.decoded(reader, raw) } else { Text::in_record(raw.start(), raw.end()) }
+    fn text(&mut self, raw: Raw) -> Text {
+        if raw.is_escaped() { self.decoded(raw) } else { Text::in_record(raw.start(), raw.end()) }
     }
 
     #[inline(never)]
-    fn decoded(&mut self, reader: &Reader<'_>, raw: Raw) -> Text {
+    fn decoded(&mut self, raw: Raw) -> Text {
         let start = self.event.arena.len();
-        decode(reader.record(), raw, &mut self.event.arena);
+        decode(self.reader.record(), raw, &mut self.event.arena);
         Text::in_arena(start, self.event.arena.len())
     }
 
-    /// A key's characters.
     #[inline(always)]
-    fn name<'s>(&'s mut self, reader: &Reader<'s>, raw: Raw) -> &'s [u8] {
-        if raw.is_escaped() {
-            self.decoded(reader, raw).of(&[], &self.event.arena)
-        } else {
-            &reader.record()[raw.start()..raw.end()]
-        }
+    fn bytes(&self, text: Text) -> &[u8] {
+        text.of(self.reader.record(), &self.event.arena)
     }
 
-    #[inline(never)]
-    fn membership_section(&mut self, reader: &Reader<'_>, from: Mark, rank: Rank, depth: u32) -> Read<Mark> {
-        let mut at = reader.cursor(from);
+    fn membership_section(&mut self, mut at: Cursor, rank: Rank, depth: u32) -> Read<Cursor> {
+        let reader = self.reader;
         let section = &mut self.event.memberships;
         if rank >= section.rank {
             section.clear();
             section.rank = rank;
             match at.peek() {
-                b'{' => return self.membership_namespaces(reader, at.mark(), depth + 1),
+                b'{' => return self.membership_namespaces(at, depth + 1),
                 byte => section.bad = byte != b'n',
             }
         }
         reader.skip(&mut at, depth)?;
-        Ok(at.mark())
+        Ok(at)
     }
 
     /// Reads the section: an object is next, which lies at `depth`; so for all that follow.
-    #[inline(never)]
-    fn membership_namespaces(&mut self, reader: &Reader<'_>, from: Mark, depth: u32) -> Read<Mark> {
-        let mut at = reader.cursor(from);
+    fn membership_namespaces(&mut self, mut at: Cursor, depth: u32) -> Read<Cursor> {
+        let reader = self.reader;
         let frame = self.event.names.enter();
         reader.open(&mut at, depth)?;
         let mut key = reader.first_key(&mut at)?;
         while let Some(raw) = key.found() {
-            let name = self.text(reader, raw);
+            let name = self.text(raw);
             let Event { names, arena, .. } = &mut *self.event;
-            let (place, new) = names.note(frame, name, reader.record(), arena);
+            let (place, new) = names.note(frame, name, self.reader.record(), arena);
             let start = self.event.memberships.items.len() as u32;
             let malformed = at.peek() != b'{';
             if malformed {
                 reader.skip(&mut at, depth)?;
             } else {
-                at = reader.cursor(self.memberships(reader, at.mark(), name, depth + 1)?);
+                at = self.memberships(at, name, depth + 1)?;
             }
             let end = self.event.memberships.items.len() as u32;
             let namespace = MembershipNamespace { name, start, end, malformed };
@@ -299,21 +261,19 @@ impl Profile<'_> {
             key = reader.next_key(&mut at)?;
         }
         self.event.names.leave(frame);
-        Ok(at.mark())
+        Ok(at)
     }
 
     /// Reads the memberships of one namespace: an object is next.
-    #[inline(never)]
-    fn memberships(&mut self, reader: &Reader<'_>, from: Mark, namespace: Text, depth: u32) -> Read<Mark> {
-        let mut at = reader.cursor(from);
+    fn memberships(&mut self, mut at: Cursor, namespace: Text, depth: u32) -> Read<Cursor> {
+        let reader = self.reader;
         let plan = self.plan;
         let mapped_ids = if plan.segment_namespaces.is_empty() {
             None
         } else {
             let Event { lower, arena, .. } = &mut *self.event;
             lower.clear();
-            lower.extend_from_slice(namespace.of(reader.record(), arena));
-            lower.make_ascii_lowercase();
+            lower.extend(namespace.of(self.reader.record(), arena).iter().map(u8::to_ascii_lowercase));
             plan.segment_namespaces.find(lower).map(|i| &plan.segment_ids[i as usize])
         };
         let frame = self.event.names.enter();
@@ -321,23 +281,18 @@ impl Profile<'_> {
         reader.open(&mut at, depth)?;
         let mut key = reader.first_key(&mut at)?;
         while let Some(raw) = key.found() {
-            let id = self.text(reader, raw);
+            let id = self.text(raw);
             let Event { names, arena, .. } = &mut *self.event;
-            let name = id.of(reader.record(), arena);
-            let signature = signature(name);
-            let (place, new) = names.note_signed(frame, id, signature, reader.record(), arena);
-            let mapped = mapped_ids.and_then(|ids| ids.find_signed(name, signature)).unwrap_or(NOT_MAPPED);
-            let quick = quick::membership(reader, &mut at, plan, (id, mapped), depth + 1);
-            let membership = if let Some(quick) = quick {
-                quick
-            } else if at.peek() == b'{' {
-                let (after, found) = self.membership(reader, at.mark(), id, mapped, depth + 1)?;
-                at = reader.cursor(after);
-                found
+            let (place, new) = names.note(frame, id, self.reader.record(), arena);
+            let mapped =
+                mapped_ids.and_then(|ids| ids.find(id.of(self.reader.record(), arena))).unwrap_or(NOT_MAPPED);
+            let membership;
+            if at.peek() == b'{' {
+                (at, membership) = self.membership(at, id, mapped, depth + 1)?;
             } else {
                 reader.skip(&mut at, depth)?;
-                Membership::ignored(id, IgnoreReason::Malformed)
-            };
+                membership = Membership::ignored(id, IgnoreReason::Malformed);
+            }
             let items = &mut self.event.memberships.items;
             if new {
                 items.push(membership);
@@ -347,149 +302,128 @@ impl Profile<'_> {
             key = reader.next_key(&mut at)?;
         }
         self.event.names.leave(frame);
-        Ok(at.mark())
+        Ok(at)
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn membership(
         &mut self,
-        reader: &Reader<'_>,
-        from: Mark,
+        mut at: Cursor,
         id: Text,
         mapped: u32,
         depth: u32,
-    ) -> Read<(Mark, Membership)> {
-        let mut at = reader.cursor(from);
+    ) -> Read<(Cursor, Membership)> {
+        let reader = self.reader;
         let plan = self.plan;
-        let [mut status, mut time, mut old_time, mut until] = [Field::UNSEEN; 4];
+        let [mut status, mut time, mut old_time, mut until] = [NO_FIELD; 4];
         reader.open(&mut at, depth)?;
         let mut key = reader.first_key(&mut at)?;
         while let Some(raw) = key.found() {
-            let value = self.field(reader, &mut at, depth)?;
-            let (name, rank) = field_name(self.name(reader, raw), plan.spelling);
-            match name.len() {
-                6 if name == b"status" => status.set(rank, value),
-                9 if name == b"timestamp" => old_time.set(rank, value),
-                10 if name == b"validUntil" => until.set(rank, value),
-                21 if name == b"lastQualificationTime" => time.set(rank, value),
-                _ => {}
+            let text = self.text(raw);
+            let (name, rank) = field_name(self.bytes(text), plan.spelling);
+            let field = match name {
+                b"status" => Some(&mut status),
+                b"lastQualificationTime" => Some(&mut time),
+                b"timestamp" => Some(&mut old_time),
+                b"validUntil" if plan.omit_expired => Some(&mut until),
+                _ => None,
+            };
+            match field {
+                Some(field) if rank >= field.rank => (at, *field) = self.field(at, rank, depth)?,
+                _ => reader.skip(&mut at, depth)?,
             }
             key = reader.next_key(&mut at)?;
         }
-        let time = if time.is_text() { time } else { old_time };
-        Ok((at.mark(), self.judged(reader, id, mapped, [status, time, until])))
+        Ok((at, self.judged(id, mapped, [status, time, old_time, until])))
     }
 
     /// What a membership with these fields comes to (specification, 5.4).
     #[inline(always)]
-    fn judged(
-        &mut self,
-        reader: &Reader<'_>,
-        id: Text,
-        mapped: u32,
-        [status, time, until]: [Field; 3],
-    ) -> Membership {
+    fn judged(&self, id: Text, mapped: u32, [status, time, old_time, until]: [Field; 4]) -> Membership {
         let plan = self.plan;
-        let mut word = Text::NONE;
-        let status = match status.value.kind {
+        let status = match status.kind {
             Kind::Absent => Status::Realized,
-            Kind::Text => match self.name(reader, status.value.raw) {
+            Kind::Other => return Membership::ignored(id, IgnoreReason::Malformed),
+            Kind::Text => match self.bytes(status.text) {
                 b"realized" => Status::Realized,
                 b"existing" => Status::Existing,
                 b"exited" => Status::Exited,
-                _ if plan.keep_unknown_status => {
-                    word = self.text(reader, status.value.raw);
-                    Status::Other
-                }
+                _ if plan.keep_unknown_status => Status::Other(status.text),
                 _ => return Membership::ignored(id, IgnoreReason::UnknownStatus),
             },
-            Kind::True | Kind::Other => return Membership::ignored(id, IgnoreReason::Malformed),
         };
-        if plan.needs_clock()
-            && let Some(reason) = self.outdated(reader, status, time, until)
+        let time = [time, old_time].into_iter().find(|field| field.kind == Kind::Text);
+        let time = time.map_or(Text::NONE, |field| field.text);
+        let member = matches!(status, Status::Realized | Status::Existing);
+        if member
+            && until.kind == Kind::Text
+            && self.read_time(until.text).is_some_and(|until| until.has_come(self.now))
         {
-            return Membership::ignored(id, reason);
+            return Membership::ignored(id, IgnoreReason::Expired);
         }
-        let time = if time.is_text() { self.text(reader, time.value.raw) } else { Text::NONE };
-        Membership { id, time, word, mapped, status, ignored: None }
+        if status == Status::Exited && plan.exited_retention_days > 0 && !time.is_none() {
+            let limit = self.now.minus_days(plan.exited_retention_days);
+            if self.read_time(time).is_some_and(|time| time.is_before(limit)) {
+                return Membership::ignored(id, IgnoreReason::OldExit);
+            }
+        }
+        Membership { id, time, status, mapped, ignored: None }
     }
 
-    /// Whether a membership is to be ignored because of a time.
     #[inline(never)]
-    fn outdated(
-        &mut self,
-        reader: &Reader<'_>,
-        status: Status,
-        time: Field,
-        until: Field,
-    ) -> Option<IgnoreReason> {
-        let plan = self.plan;
-        let mut read = |field: Field| {
-            if field.is_text() { time::read(self.name(reader, field.value.raw)) } else { None }
-        };
-        match status {
-            Status::Realized | Status::Existing => {
-                let expired = plan.omit_expired && read(until)?.has_come(self.now);
-                expired.then_some(IgnoreReason::Expired)
-            }
-            Status::Exited => {
-                let days = plan.exited_retention_days;
-                let old = days > 0 && read(time)?.is_before(self.now.minus_days(days));
-                old.then_some(IgnoreReason::OldExit)
-            }
-            Status::Other => None,
-        }
+    fn read_time(&self, text: Text) -> Option<ReadTime> {
+        time::read(self.bytes(text))
     }
 
-    /// Reads the value of a field.
+    /// Reads a value of which only a string matters. Null is as good as absent.
     #[inline(always)]
-    fn field(&mut self, reader: &Reader<'_>, at: &mut Cursor, depth: u32) -> Read<Value> {
-        let kind = match at.peek() {
-            b'"' => return Ok(Value { kind: Kind::Text, raw: reader.string(at)? }),
-            b'n' => Kind::Absent,
-            b't' => Kind::True,
-            _ => Kind::Other,
+    fn field(&mut self, mut at: Cursor, rank: Rank, depth: u32) -> Read<(Cursor, Field)> {
+        let reader = self.reader;
+        let (kind, text) = match at.peek() {
+            b'"' => {
+                let raw = reader.string(&mut at)?;
+                (Kind::Text, self.text(raw))
+            }
+            byte => {
+                reader.skip(&mut at, depth)?;
+                (if byte == b'n' { Kind::Absent } else { Kind::Other }, Text::NONE)
+            }
         };
-        reader.skip(at, depth)?;
-        Ok(Value { kind, raw: Raw::NONE })
+        Ok((at, Field { rank, kind, text }))
     }
 
-    #[inline(never)]
-    fn identity_section(&mut self, reader: &Reader<'_>, from: Mark, rank: Rank, depth: u32) -> Read<Mark> {
-        let mut at = reader.cursor(from);
+    fn identity_section(&mut self, mut at: Cursor, rank: Rank, depth: u32) -> Read<Cursor> {
+        let reader = self.reader;
         let section = &mut self.event.identities;
         if rank >= section.rank {
             section.clear();
             section.rank = rank;
             match at.peek() {
-                b'{' => return self.identity_namespaces(reader, at.mark(), depth + 1),
+                b'{' => return self.identity_namespaces(at, depth + 1),
                 byte => section.bad = byte != b'n',
             }
         }
         reader.skip(&mut at, depth)?;
-        Ok(at.mark())
+        Ok(at)
     }
 
     /// Reads the section: an object is next, which lies at `depth`; so for all that follow.
-    #[inline(never)]
-    fn identity_namespaces(&mut self, reader: &Reader<'_>, from: Mark, depth: u32) -> Read<Mark> {
-        let mut at = reader.cursor(from);
+    fn identity_namespaces(&mut self, mut at: Cursor, depth: u32) -> Read<Cursor> {
+        let reader = self.reader;
         let frame = self.event.names.enter();
         reader.open(&mut at, depth)?;
         let mut key = reader.first_key(&mut at)?;
         while let Some(raw) = key.found() {
-            let name = self.text(reader, raw);
+            let name = self.text(raw);
             let Event { names, arena, .. } = &mut *self.event;
-            let (place, new) = names.note(frame, name, reader.record(), arena);
+            let (place, new) = names.note(frame, name, self.reader.record(), arena);
             let start = self.event.identities.items.len() as u32;
             let malformed = at.peek() != b'[';
             let mut unusable = 0;
             if malformed {
                 reader.skip(&mut at, depth)?;
             } else {
-                let (after, found) = self.identity_items(reader, at.mark(), depth + 1)?;
-                at = reader.cursor(after);
-                unusable = found;
+                (at, unusable) = self.identity_items(at, depth + 1)?;
             }
             let section = &mut self.event.identities;
             let end = section.items.len() as u32;
@@ -502,42 +436,30 @@ impl Profile<'_> {
             key = reader.next_key(&mut at)?;
         }
         self.event.names.leave(frame);
-        Ok(at.mark())
+        Ok(at)
     }
 
     /// Reads the items of one namespace: an array is next. Gives the number of unusable ones.
-    #[inline(never)]
-    fn identity_items(&mut self, reader: &Reader<'_>, from: Mark, depth: u32) -> Read<(Mark, u32)> {
-        let mut at = reader.cursor(from);
+    #[inline(always)]
+    fn identity_items(&mut self, mut at: Cursor, depth: u32) -> Read<(Cursor, u32)> {
+        let reader = self.reader;
         let frame = self.event.names.enter();
         let first = self.event.identities.items.len();
         let mut unusable = 0;
         reader.open(&mut at, depth)?;
         let mut more = reader.first_element(&mut at);
         while more {
-            let usable = if let Some(quick) = quick::identity(reader, &mut at, depth + 1) {
-                Some(quick)
-            } else if at.peek() == b'{' {
-                let (after, found) = self.identity(reader, at.mark(), depth + 1)?;
-                at = reader.cursor(after);
-                found
+            let mut usable = None;
+            if at.peek() == b'{' {
+                (at, usable) = self.identity(at, depth + 1)?;
             } else {
                 reader.skip(&mut at, depth)?;
-                None
-            };
+            }
             match usable {
                 None => unusable += 1,
                 Some(identity) => {
                     let Event { names, arena, identities, .. } = &mut *self.event;
-                    let count = identities.items.len() - first;
-                    if count == 1 {
-                        names.note(frame, identities.items[first].id, reader.record(), arena);
-                    }
-                    // One alone, which is usual, need not be noted.
-                    let (place, new) = match count {
-                        0 => (0, true),
-                        _ => names.note(frame, identity.id, reader.record(), arena),
-                    };
+                    let (place, new) = names.note(frame, identity.id, self.reader.record(), arena);
                     if new {
                         identities.items.push(identity);
                     } else {
@@ -548,30 +470,31 @@ impl Profile<'_> {
             more = reader.next_element(&mut at)?;
         }
         self.event.names.leave(frame);
-        Ok((at.mark(), unusable))
+        Ok((at, unusable))
     }
 
-    #[inline(never)]
-    fn identity(&mut self, reader: &Reader<'_>, from: Mark, depth: u32) -> Read<(Mark, Option<Identity>)> {
-        let mut at = reader.cursor(from);
-        let plan = self.plan;
-        let [mut id, mut primary] = [Field::UNSEEN; 2];
+    #[inline(always)]
+    fn identity(&mut self, mut at: Cursor, depth: u32) -> Read<(Cursor, Option<Identity>)> {
+        let reader = self.reader;
+        let spelling = self.plan.spelling;
+        let mut id = NO_FIELD;
+        let (mut primary, mut primary_rank) = (false, Rank::Unseen);
         reader.open(&mut at, depth)?;
         let mut key = reader.first_key(&mut at)?;
         while let Some(raw) = key.found() {
-            let value = self.field(reader, &mut at, depth)?;
-            let (name, rank) = field_name(self.name(reader, raw), plan.spelling);
-            match name.len() {
-                2 if name == b"id" => id.set(rank, value),
-                7 if name == b"primary" => primary.set(rank, value),
-                _ => {}
+            let text = self.text(raw);
+            match field_name(self.bytes(text), spelling) {
+                (b"id", rank) if rank >= id.rank => (at, id) = self.field(at, rank, depth)?,
+                (b"primary", rank) if rank >= primary_rank => {
+                    primary = at.peek() == b't';
+                    primary_rank = rank;
+                    reader.skip(&mut at, depth)?;
+                }
+                _ => reader.skip(&mut at, depth)?,
             }
             key = reader.next_key(&mut at)?;
         }
-        if !id.is_text() || id.value.raw.start() == id.value.raw.end() {
-            return Ok((at.mark(), None));
-        }
-        let primary = primary.value.kind == Kind::True;
-        Ok((at.mark(), Some(Identity { id: self.text(reader, id.value.raw), primary, repeated: false })))
+        let usable = id.kind == Kind::Text && !self.bytes(id.text).is_empty();
+        Ok((at, usable.then_some(Identity { id: id.text, primary, repeated: false })))
     }
 }

@@ -47,17 +47,23 @@ impl Triggers {
         self.memory.held_bytes()
     }
 
-    /// Decides.
+    /// Decides. `any_attribute`: at least one mapped attribute exists.
     #[inline]
-    pub(crate) fn decide(&mut self, event: &Event, plan: &Plan, record: &[u8]) -> Outcome {
+    pub(crate) fn decide(
+        &mut self,
+        event: &Event,
+        plan: &Plan,
+        record: &[u8],
+        any_attribute: bool,
+    ) -> Outcome {
         match plan.trigger {
             Trigger::Every => Outcome::Export,
-            Trigger::Relevant => relevant(event, plan),
-            Trigger::Change => self.change(event, plan, record),
+            Trigger::Relevant => relevant(event, plan, any_attribute),
+            Trigger::Change => self.change(event, plan, record, any_attribute),
         }
     }
 
-    fn change(&mut self, event: &Event, plan: &Plan, record: &[u8]) -> Outcome {
+    fn change(&mut self, event: &Event, plan: &Plan, record: &[u8], any_attribute: bool) -> Outcome {
         let mapped = self.classify(event, plan, record);
         let key = identities::key(event, plan, record).map(|(namespace, identity)| {
             let arena = &event.arena;
@@ -80,7 +86,7 @@ impl Triggers {
         };
         self.fingerprint(event, plan, record);
         let attributes_changed = if plan.attribute_write {
-            event.has_attribute()
+            any_attribute
         } else {
             self.memory.attributes_differ(slot, &self.known)
         };
@@ -115,7 +121,7 @@ impl Triggers {
                 let class = match membership.status {
                     Status::Realized | Status::Existing => MEMBER,
                     Status::Exited => EXITED,
-                    Status::Other => continue,
+                    Status::Other(_) => continue,
                 };
                 all.any = true;
                 all.transition |= membership.status != Status::Existing;
@@ -168,10 +174,10 @@ impl Triggers {
     }
 }
 
-fn relevant(event: &Event, plan: &Plan) -> Outcome {
+fn relevant(event: &Event, plan: &Plan, any_attribute: bool) -> Outcome {
     let mut in_m = event.memberships.items_alive().filter(|membership| {
         membership.ignored.is_none()
-            && !matches!(membership.status, Status::Other)
+            && !matches!(membership.status, Status::Other(_))
             && (!plan.has_segments() || membership.mapped != NOT_MAPPED)
     });
     let mut any = false;
@@ -181,7 +187,7 @@ fn relevant(event: &Event, plan: &Plan) -> Outcome {
     });
     if plan.has_segments() && !any {
         Outcome::Skipped(SkipReason::NoMappedSegment)
-    } else if transition || event.has_attribute() {
+    } else if transition || any_attribute {
         Outcome::Export
     } else {
         Outcome::Skipped(SkipReason::NoRelevantChange)

@@ -17,20 +17,16 @@ pub enum Node {
 /// How a document is written.
 #[derive(Clone, Copy, Debug)]
 pub struct Style {
-    /// After colons and commas.
+    /// Between tokens.
     pub space: &'static str,
-    /// Everywhere else between tokens.
-    pub inside: &'static str,
     /// Every how manieth character is written as an escape; 0: none.
     pub escapes: usize,
 }
 
 pub fn style() -> impl Strategy<Value = Style> {
-    let space = prop_oneof![
-        4 => Just(("", "")), 2 => Just((" ", "")), 1 => Just((" ", " ")), 1 => Just(("\n  ", "")), 1 => Just(("", "\r\n\t")),
-    ];
+    let space = prop_oneof![4 => Just(""), 2 => Just(" "), 1 => Just("\n  "), 1 => Just("\r\n\t")];
     let escapes = prop_oneof![4 => Just(0), 1 => Just(1), 1 => Just(3)];
-    (space, escapes).prop_map(|((space, inside), escapes)| Style { space, inside, escapes })
+    (space, escapes).prop_map(|(space, escapes)| Style { space, escapes })
 }
 
 impl Node {
@@ -43,31 +39,28 @@ impl Node {
                 for (i, item) in items.iter().enumerate() {
                     if i > 0 {
                         out.push(',');
-                        out.push_str(style.space);
                     }
-                    out.push_str(style.inside);
+                    out.push_str(style.space);
                     item.write(style, out);
-                    out.push_str(style.inside);
+                    out.push_str(style.space);
                 }
-                out.push_str(style.inside);
+                out.push_str(style.space);
                 out.push(']');
             }
             Node::Map(members) => {
                 out.push('{');
-                out.push_str(style.inside);
+                out.push_str(style.space);
                 for (i, (key, value)) in members.iter().enumerate() {
                     if i > 0 {
                         out.push(',');
                         out.push_str(style.space);
                     }
                     write_text(key, style, out);
-                    out.push_str(style.inside);
                     out.push(':');
                     out.push_str(style.space);
                     value.write(style, out);
-                    out.push_str(style.inside);
                 }
-                out.push_str(style.inside);
+                out.push_str(style.space);
                 out.push('}');
             }
         }
