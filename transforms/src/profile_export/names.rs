@@ -203,7 +203,7 @@ impl Names {
     #[inline]
     pub(crate) fn leave(&mut self, frame: Frame) {
         let base = frame.0 as usize;
-        if self.met.len() - base > FEW {
+        if self.met.len() - base >= FEW {
             for i in base..self.met.len() {
                 if let Ok(entry) = self.table.find_entry(self.met[i].hash, |n| *n as usize == i) {
                     entry.remove();

@@ -122,6 +122,20 @@ fn objects_with_many_keys_come_out_like_the_reference() {
 }
 
 #[test]
+fn an_object_of_sixteen_names_and_a_repetition_leaves_nothing_behind() {
+    // Sixteen names are the last that are compared one by one; the repetition after them makes a table.
+    let inner = format!("{{{},\"i0\":1}}", list(16, |n| format!("\"i{n}\":{n}")));
+    let record = format!(
+        "{{\"a\":{{{},\"inner\":{inner},{}}},{ID}}}",
+        list(10, |n| format!("\"o{n}\":{n}")),
+        list(60, |n| format!("\"p{n}\":{n}"))
+    );
+    let config = r#"{"attributes":["a"]}"#;
+    let (seen, _) = run(&mut mapper(config), record.as_bytes(), Timestamp::default());
+    assert_eq!(seen, Reference::new(config_of(config), 0).handle(record.as_bytes()).0);
+}
+
+#[test]
 fn a_giant_record_does_not_keep_its_memory() {
     let mut mapper = mapper(r#"{"attributes":["a"]}"#);
     let giant = format!("{{\"a\":[{}],{ID}}}", list(400_000, |n| format!("\"\\t{n}\"")));
