@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::hint::black_box;
 
 use afluente_transforms::profile_export::{Mapper, Outcome, ProfileExportConfig, Timestamp};
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
 /// A seeded generator (xorshift), so that runs are alike.
 struct Dice(u64);
@@ -149,6 +149,9 @@ fn benches(c: &mut Criterion) {
     each(c, "floor/count_quotes", &records, |record| {
         black_box(memchr::memchr_iter(b'"', record).count());
     });
+    each(c, "floor/serde_ignored", &records, |record| {
+        black_box(serde_json::from_slice::<serde::de::IgnoredAny>(record).is_ok());
+    });
     map(c, "every/ascii", &mut config(""), &records);
     map(c, "every/mixed", &mut config(""), &events(1000, 1000, false));
     let spaced: Vec<Vec<u8>> = records
@@ -164,6 +167,52 @@ fn benches(c: &mut Criterion) {
     let many = events(20_000, 20_000, true);
     map(c, "every/many_events", &mut config(""), &many);
     map(c, "change/20_000_profiles", &mut config(r#","trigger":"change""#), &many);
+    // A profile in a mapped segment, or it would not be remembered.
+    let template = records.iter().find(|record| {
+        let mut mapper = config(r#","trigger":"change""#);
+        mapper.map(record, Timestamp::default(), &mut Vec::new(), &mut Vec::new());
+        mapper.profiles_remembered() == 1
+    });
+    million(c, template.unwrap());
+}
+
+/// One event whose profile is another one each time, of a million in an order that no cache can guess; with and without
+/// the memory. The difference is what the memory costs.
+fn million(c: &mut Criterion, template: &[u8]) {
+    const PROFILES: u64 = 1_000_000;
+    let mut record = template.to_vec();
+    let digits = String::from_utf8(record.clone()).unwrap().find("\"ECID\":[{\"id\":\"").unwrap() + 15;
+    let mut name = move |n: u64| {
+        let id = format!("{n:038}");
+        record[digits..digits + id.len()].copy_from_slice(id.as_bytes());
+        record.clone()
+    };
+    // Steps by a large odd number through all profiles.
+    let mut next = (0_u64..).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) % PROFILES);
+    for (case, trigger) in [
+        ("every/1_000_000_profiles", ""),
+        ("change/1_000_000_profiles", r#","trigger":"change","state_max_profiles":1000000"#),
+    ] {
+        let mut mapper = config(trigger);
+        let (mut out, mut key) = (Vec::with_capacity(1 << 16), Vec::with_capacity(1 << 16));
+        let mut once = |record: &[u8]| {
+            out.clear();
+            key.clear();
+            black_box(mapper.map(record, Timestamp::default(), &mut out, &mut key));
+        };
+        if !trigger.is_empty() {
+            (0..PROFILES).for_each(|n| once(&name(n)));
+        }
+        let mut group = c.benchmark_group("profile_export");
+        group.bench_function(case, |b| {
+            b.iter_batched(|| name(next.next().unwrap()), |record| once(&record), BatchSize::SmallInput);
+        });
+        group.finish();
+        if !trigger.is_empty() {
+            let each = mapper.memory_held_bytes() / mapper.profiles_remembered();
+            eprintln!("{each} bytes of memory per remembered profile");
+        }
+    }
 }
 
 fn objects() -> Mapper {

@@ -38,6 +38,13 @@ pub(crate) struct Slot {
     pub(crate) value: Option<Copied>,
 }
 
+impl Slot {
+    #[inline(always)]
+    pub(crate) fn is_seen(&self) -> bool {
+        self.rank != Rank::Unseen
+    }
+}
+
 /// `segmentMembership` or `identityMap`: namespaces, each with a range of items.
 #[derive(Debug)]
 pub(crate) struct Section<N, I> {
@@ -100,7 +107,7 @@ pub(crate) enum Status {
     Existing,
     Exited,
     /// Another word, kept as it is.
-    Other(Text),
+    Other,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -108,9 +115,11 @@ pub(crate) struct Membership {
     pub(crate) id: Text,
     /// `NONE` if there is no time.
     pub(crate) time: Text,
-    pub(crate) status: Status,
+    /// The status as it was written, if it is `Other`.
+    pub(crate) word: Text,
     /// Entry of the plan's `mapped`, or `NOT_MAPPED`.
     pub(crate) mapped: u32,
+    pub(crate) status: Status,
     pub(crate) ignored: Option<IgnoreReason>,
 }
 
@@ -118,7 +127,8 @@ pub(crate) const NOT_MAPPED: u32 = u32::MAX;
 
 impl Membership {
     pub(crate) fn ignored(id: Text, reason: IgnoreReason) -> Self {
-        Self { id, time: Text::NONE, status: Status::Realized, mapped: NOT_MAPPED, ignored: Some(reason) }
+        let (time, word) = (Text::NONE, Text::NONE);
+        Self { id, time, word, mapped: NOT_MAPPED, status: Status::Realized, ignored: Some(reason) }
     }
 }
 
@@ -143,10 +153,14 @@ pub(crate) struct Identity {
 }
 
 impl Event {
+    /// Whether any mapped attribute exists.
+    pub(crate) fn has_attribute(&self) -> bool {
+        self.slots.iter().any(|slot| slot.value.is_some())
+    }
+
     /// Forgets the last record.
     pub(crate) fn clear(&mut self, nodes: usize) {
         self.arena.clear();
-        self.slots.clear();
         self.slots.resize(nodes, Slot::default());
         self.copier.clear();
         self.names.clear();

@@ -93,48 +93,45 @@ fn find_equal(
     equal
 }
 
+/// An identity with its namespace.
+type Candidate<'e> = (&'e IdentityNamespace, &'e Identity);
+
 /// The identity that names the profile: namespace and identity. `None` if no identity may.
-pub(crate) fn key(event: &Event, plan: &Plan, record: &[u8]) -> Option<(IdentityNamespace, Identity)> {
+pub(crate) fn key<'e>(event: &'e Event, plan: &Plan, record: &[u8]) -> Option<(IdentityNamespace, Identity)> {
     let arena = &event.arena;
     let name = |namespace: &IdentityNamespace| namespace.name.of(record, arena);
     let listed = |namespace: &IdentityNamespace| {
         plan.key_namespaces.iter().position(|listed| name(namespace).eq_ignore_ascii_case(listed))
     };
     let filled = event.identities.namespaces.iter().filter(|namespace| namespace.end > namespace.start);
+    let identities_of = |namespace: &'e IdentityNamespace| {
+        let IdentityNamespace { start, end, .. } = *namespace;
+        let identities = &event.identities.items[start as usize..end as usize];
+        identities.iter().map(move |identity| (namespace, identity))
+    };
     let best =
         if plan.key_namespaces.is_empty() { None } else { Some(filled.clone().filter_map(listed).min()?) };
 
-    let mut smallest: Option<(IdentityNamespace, Identity)> = None;
-    let mut primary: Option<(IdentityNamespace, Identity)> = None;
-    let mut one_primary = true;
-    for namespace in filled.filter(|namespace| best.is_none() || listed(namespace) == best) {
-        let order =
-            smallest.map_or(Ordering::Less, |(other, _)| in_lower_case(name(namespace), name(&other)));
-        for identity in &event.identities.items[namespace.start as usize..namespace.end as usize] {
-            let id = identity.id.of(record, arena);
-            // Inside this namespace, after its first identity has become the smallest, only ids differ.
-            let smaller = match &smallest {
-                None => true,
-                Some((held, smallest)) if order == Ordering::Equal || held.start == namespace.start => {
-                    id < smallest.id.of(record, arena)
-                }
-                Some(_) => order == Ordering::Less,
-            };
-            if smaller {
-                smallest = Some((*namespace, *identity));
-            }
-            if identity.primary {
-                match &primary {
-                    None => primary = Some((*namespace, *identity)),
-                    Some((other, held)) => {
-                        one_primary &= held.id.of(record, arena) == id
-                            && name(other).eq_ignore_ascii_case(name(namespace));
-                    }
-                }
-            }
+    let candidates = || {
+        filled.clone().filter(|namespace| best.is_none() || listed(namespace) == best).flat_map(identities_of)
+    };
+    // Mostly one identity is marked, and nothing needs to be compared.
+    let mut marked = candidates().filter(|(_, identity)| identity.primary);
+    if let Some(first) = marked.next() {
+        let same = |(namespace, identity): Candidate<'_>| {
+            identity.id.of(record, arena) == first.1.id.of(record, arena)
+                && name(namespace).eq_ignore_ascii_case(name(first.0))
+        };
+        if marked.all(same) {
+            return Some((*first.0, *first.1));
         }
     }
-    primary.filter(|_| one_primary).or(smallest)
+    let order = |a: &Candidate<'_>, b: &Candidate<'_>| {
+        let namespaces =
+            if a.0.start == b.0.start { Ordering::Equal } else { in_lower_case(name(a.0), name(b.0)) };
+        namespaces.then_with(|| a.1.id.of(record, arena).cmp(b.1.id.of(record, arena)))
+    };
+    candidates().min_by(order).map(|(namespace, identity)| (*namespace, *identity))
 }
 
 fn in_lower_case(a: &[u8], b: &[u8]) -> Ordering {

@@ -1,5 +1,6 @@
 //! Index: the first look at a record, 64 bytes at a time: where its strings begin and end.
-//! In: the record.  Out: positions of all quotes that are not escaped, of all escapes, and whether there is non-ASCII.
+//! In: the record.  Out: where each string ends, where escapes are, and whether there is non-ASCII. (Where a string starts, the
+//! reader sees itself.)
 //! Never: branches on single bytes of ordinary text. The grammar between the strings is `reader.rs`'s.
 
 use wide::u8x16;
@@ -9,18 +10,29 @@ const BLOCK_BYTES: usize = 64;
 /// The positions, kept between records so that nothing is allocated in the steady state.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    quotes: Vec<u32>,
-    quote_count: usize,
+    ends: Vec<u32>,
+    count: usize,
     escapes: Vec<u32>,
     /// A control character inside a string, or an escape that JSON does not know.
     broken: bool,
     ascii: bool,
 }
 
+/// What one block leaves for the next.
+#[derive(Clone, Copy)]
+struct Carry {
+    /// All bits: the next block starts inside a string.
+    inside: u64,
+    /// The first character of the next block is escaped.
+    escaped: bool,
+    /// All bytes so far, or-ed.
+    high: u8x16,
+}
+
 impl Index {
-    /// Positions of the quotes: even entries open a string, odd ones close it.
-    pub(crate) fn quotes(&self) -> &[u32] {
-        &self.quotes[..self.quote_count]
+    /// Positions of the closing quotes, in order.
+    pub(crate) fn ends(&self) -> &[u32] {
+        &self.ends[..self.count]
     }
 
     /// Positions of the backslashes that start an escape.
@@ -40,9 +52,9 @@ impl Index {
 
     /// Gives memory back that a giant record left behind.
     pub(crate) fn shrink(&mut self, most: usize) {
-        if self.quotes.len() > most {
-            self.quotes.truncate(most);
-            self.quotes.shrink_to_fit();
+        if self.ends.len() > most {
+            self.ends.truncate(most);
+            self.ends.shrink_to_fit();
         }
         if self.escapes.capacity() > most {
             self.escapes.clear();
@@ -50,59 +62,65 @@ impl Index {
         }
     }
 
+    #[inline(never)]
     pub(crate) fn build(&mut self, record: &[u8]) {
-        self.quote_count = 0;
+        self.count = 0;
         self.escapes.clear();
         self.broken = false;
-        let mut high = u8x16::ZERO;
-        let mut carry = Carry::default();
+        let mut carry = Carry { inside: 0, escaped: false, high: u8x16::ZERO };
         let (blocks, rest) = record.as_chunks::<BLOCK_BYTES>();
         let mut base = 0;
         for block in blocks {
-            self.block(block, base, &mut carry, &mut high);
+            carry = self.block(block, base, carry);
             base += BLOCK_BYTES as u32;
         }
         if !rest.is_empty() {
             let mut block = [b' '; BLOCK_BYTES];
             block[..rest.len()].copy_from_slice(rest);
-            self.block(&block, base, &mut carry, &mut high);
+            carry = self.block(&block, base, carry);
         }
-        self.ascii = high.to_bitmask() == 0;
+        self.ascii = carry.high.to_bitmask() == 0;
         if !self.escapes.is_empty() {
             self.broken |= !escapes_are_valid(record, &self.escapes);
         }
     }
 
     #[inline(always)]
-    fn block(&mut self, block: &[u8; BLOCK_BYTES], base: u32, carry: &mut Carry, high: &mut u8x16) {
+    fn block(&mut self, block: &[u8; BLOCK_BYTES], base: u32, carry: Carry) -> Carry {
         let v = lanes(block);
         let quote = u8x16::splat(b'"');
         let mut quotes = mask(v.map(|lane| lane.simd_eq(quote)));
         let odd = v.map(|lane| lane.simd_eq(u8x16::splat(b'\\')) | is_control(lane));
-        *high |= (v[0] | v[1]) | (v[2] | v[3]);
-        if (((odd[0] | odd[1]) | (odd[2] | odd[3])).to_bitmask() != 0) | carry.escaped {
-            let inside = self.quote_count % 2 == 1;
-            quotes = self.odd_block(v, quotes, base, inside, carry);
+        let high = carry.high | (v[0] | v[1]) | (v[2] | v[3]);
+        let mut escaped = false;
+        let odd = ((odd[0] | odd[1]) | (odd[2] | odd[3])).to_bitmask() != 0;
+        if odd | carry.escaped {
+            (quotes, escaped) = self.odd_block(block, quotes, base, carry.inside, carry.escaped);
         }
-        self.push(quotes, base);
+        // From each opening quote up to before the closing one.
+        let inside = prefix_xor(quotes) ^ carry.inside;
+        self.push(quotes & !inside, base);
+        Carry { inside: ((inside as i64) >> 63) as u64, escaped, high }
     }
 
-    /// A block with a backslash or a control character (often only line breaks between tokens).
+    /// A block with a backslash or a control character (often only line breaks between tokens). Gives the quotes that are
+    /// not escaped, and whether the first character of the next block is.
     #[inline(never)]
     fn odd_block(
         &mut self,
-        v: [u8x16; 4],
+        block: &[u8; BLOCK_BYTES],
         mut quotes: u64,
         base: u32,
-        inside: bool,
-        carry: &mut Carry,
-    ) -> u64 {
+        inside: u64,
+        first_is_escaped: bool,
+    ) -> (u64, bool) {
+        let v = lanes(block);
         let mut backslashes = mask(v.map(|lane| lane.simd_eq(u8x16::splat(b'\\'))));
-        if carry.escaped {
+        if first_is_escaped {
             backslashes &= !1;
             quotes &= !1;
-            carry.escaped = false;
         }
+        let mut next_is_escaped = false;
         while backslashes != 0 {
             let at = backslashes.trailing_zeros();
             self.escapes.push(base + at);
@@ -110,52 +128,49 @@ impl Index {
             let escaped = 1_u64.checked_shl(at + 1).unwrap_or(0);
             backslashes &= !(1 << at | escaped);
             quotes &= !escaped;
-            carry.escaped = at == 63;
+            next_is_escaped = at == 63;
         }
         let controls = mask(v.map(is_control));
-        if controls != 0 {
-            let in_string = prefix_xor(quotes) ^ if inside { u64::MAX } else { 0 };
-            self.broken |= controls & in_string != 0;
-        }
-        quotes
+        self.broken |= controls & (prefix_xor(quotes) ^ inside) != 0;
+        (quotes, next_is_escaped)
     }
 
     #[inline(always)]
-    fn push(&mut self, mut quotes: u64, base: u32) {
-        const ROOM: usize = 64;
-        if self.quotes.len() < self.quote_count + ROOM {
-            self.quotes.resize((self.quote_count + ROOM).next_power_of_two().max(1024), 0);
+    fn push(&mut self, mut ends: u64, base: u32) {
+        /// At most every second byte ends a string.
+        const ROOM: usize = 32;
+        if self.ends.len() < self.count + ROOM {
+            self.grow();
         }
-        let count = quotes.count_ones() as usize;
-        let start = self.quote_count;
-        self.quote_count += count;
-        let Some(slots) = self.quotes[start..].first_chunk_mut::<ROOM>() else { return };
-        // Always eight, then more only if there are more: cheaper than asking after each.
+        let count = ends.count_ones() as usize;
+        let start = self.count;
+        self.count += count;
+        let Some(slots) = self.ends[start..].first_chunk_mut::<ROOM>() else { return };
+        // Always four, then more only if there are more: cheaper than asking after each.
         let mut next = || {
-            let at = base + quotes.trailing_zeros();
-            quotes &= quotes.wrapping_sub(1);
+            let at = base + ends.trailing_zeros();
+            ends &= ends.wrapping_sub(1);
             at
         };
-        for slot in &mut slots[..8] {
+        for slot in &mut slots[..4] {
             *slot = next();
         }
-        if count > 8 {
-            for slot in &mut slots[8..16] {
+        if count > 4 {
+            for slot in &mut slots[4..8] {
                 *slot = next();
             }
-            if count > 16 {
-                for slot in &mut slots[16..count] {
+            if count > 8 {
+                for slot in &mut slots[8..count] {
                     *slot = next();
                 }
             }
         }
     }
-}
 
-#[derive(Default)]
-struct Carry {
-    /// The first character of the next block is escaped.
-    escaped: bool,
+    #[cold]
+    fn grow(&mut self) {
+        self.ends.resize((self.ends.len() * 2).max(1024), 0);
+    }
 }
 
 #[inline(always)]
@@ -176,6 +191,7 @@ fn mask(lanes: [u8x16; 4]) -> u64 {
 }
 
 /// Bit i of the result is the parity of bits 0 to i.
+#[inline(always)]
 fn prefix_xor(mut bits: u64) -> u64 {
     for shift in [1, 2, 4, 8, 16, 32] {
         bits ^= bits << shift;

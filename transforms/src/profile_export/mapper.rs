@@ -56,13 +56,15 @@ impl Mapper {
         let outcome = self.run(record, now);
         self.counters.count(outcome);
         if outcome == Outcome::Export {
-            out.put_slice(self.render.out.written());
+            out.put_slice(self.render.written());
             if let Some((namespace, identity)) = identities::key(&self.event, &self.plan, record) {
-                for byte in namespace.name.of(record, &self.event.arena) {
-                    key.put_u8(byte.to_ascii_lowercase());
-                }
-                key.put_u8(b':');
-                key.put_slice(identity.id.of(record, &self.event.arena));
+                let Event { lower, arena, .. } = &mut self.event;
+                lower.clear();
+                lower.extend_from_slice(namespace.name.of(record, arena));
+                lower.make_ascii_lowercase();
+                lower.push(b':');
+                lower.extend_from_slice(identity.id.of(record, arena));
+                key.put_slice(lower);
             }
         }
         if record.len() > KEPT_SCRATCH_BYTES {
@@ -75,8 +77,7 @@ impl Mapper {
         match self.read(record, now) {
             Err(reason) => Outcome::Dropped(reason),
             Ok(()) => {
-                let any_attribute = self.render.look(&self.event, &self.plan);
-                let outcome = self.triggers.decide(&self.event, &self.plan, record, any_attribute);
+                let outcome = self.triggers.decide(&self.event, &self.plan, record);
                 if outcome == Outcome::Export {
                     self.render.write(&self.event, &self.plan, record);
                 }
@@ -99,8 +100,8 @@ impl Mapper {
         }
         self.event.clear(self.plan.nodes.len());
         let reader = Reader::new(record, &self.index, self.plan.max_depth);
-        let mut profile = Profile { plan: &self.plan, reader, event: &mut self.event, now };
-        match profile.document() {
+        let mut profile = Profile { plan: &self.plan, event: &mut self.event, now };
+        match profile.document(&reader) {
             Err(Broken::Json) => return Err(DropReason::InvalidJson),
             Err(Broken::TooDeep) => return Err(DropReason::TooDeep),
             Ok(false) => return Err(DropReason::NotAnObject),
@@ -128,7 +129,7 @@ impl Mapper {
     fn shrink(&mut self) {
         self.index.shrink(KEPT_SCRATCH_BYTES / size_of::<u32>());
         self.event.shrink(KEPT_SCRATCH_BYTES);
-        self.render.out.shrink(KEPT_SCRATCH_BYTES);
+        self.render.shrink(KEPT_SCRATCH_BYTES);
     }
 
     /// Whether `map` looks at `now`. If not, the caller need not ask the clock.

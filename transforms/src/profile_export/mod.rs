@@ -22,6 +22,7 @@ mod names;
 mod outcome;
 mod plan;
 mod profile;
+mod quick;
 mod reader;
 mod render;
 mod text;

@@ -18,6 +18,8 @@ pub(crate) struct NameTable {
     /// Spreads signatures over the buckets; chosen so that as few names as possible meet in one.
     factor: u32,
     shift: u32,
+    /// Bit n: there is a name of length n, modulo 64.
+    lengths: u64,
     /// The names are too much alike for signatures: a real hash finds the bucket.
     alike: bool,
 }
@@ -31,7 +33,8 @@ impl NameTable {
             return Self::default();
         }
         let size = (names.len() * 4).next_power_of_two();
-        let mut table = Self { names, shift: 32 - size.trailing_zeros(), ..Self::default() };
+        let lengths = names.iter().fold(0, |lengths, (name, _)| lengths | 1 << (name.len() % 64));
+        let mut table = Self { names, lengths, shift: 32 - size.trailing_zeros(), ..Self::default() };
         let tries = (0..TRIES).map(|n| n.wrapping_mul(0x85eb_ca6a).wrapping_add(0x9e37_79b9) | 1);
         let best = tries.min_by_key(|factor| table.fill(*factor, size, false)).unwrap_or(1);
         const FEW_STEPS: usize = 2;
@@ -47,7 +50,7 @@ impl NameTable {
         self.buckets = vec![0; size].into();
         let mut most = 0;
         for (name, number) in self.names.iter().zip(1..) {
-            let mut at = self.bucket(&name.0);
+            let mut at = self.bucket(&name.0, signature(&name.0));
             let mut steps = 0;
             while self.buckets[at] != 0 {
                 at = (at + 1) % size;
@@ -60,11 +63,11 @@ impl NameTable {
     }
 
     #[inline(always)]
-    fn bucket(&self, name: &[u8]) -> usize {
+    fn bucket(&self, name: &[u8], signature: u32) -> usize {
         if self.alike {
             return self.bucket_by_hash(name);
         }
-        (signature(name).wrapping_mul(self.factor) >> self.shift) as usize
+        (signature.wrapping_mul(self.factor) >> self.shift) as usize
     }
 
     #[inline(never)]
@@ -79,10 +82,16 @@ impl NameTable {
 
     #[inline(always)]
     pub(crate) fn find(&self, name: &[u8]) -> Option<u32> {
-        if self.names.is_empty() {
+        self.find_signed(name, signature(name))
+    }
+
+    /// Like `find`, for a name whose signature is known.
+    #[inline(always)]
+    pub(crate) fn find_signed(&self, name: &[u8], signature: u32) -> Option<u32> {
+        if self.lengths >> (name.len() % 64) & 1 == 0 {
             return None;
         }
-        let mut at = self.bucket(name);
+        let mut at = self.bucket(name, signature);
         loop {
             let place = *self.buckets.get(at)?;
             let (known, number) = self.names.get((place as usize).checked_sub(1)?)?;
@@ -101,15 +110,16 @@ const FEW: usize = 16;
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     met: Vec<Met>,
-    /// Entries of frames with more than [`FEW`] names.
+    /// Seeded hashes of the names that are in the table, at the place of the name in `met`; 0 for names that are not.
+    hashes: Vec<u64>,
+    /// Entries of long frames: those in which [`FEW`] names were met, and another looked for.
     table: HashTable<u32>,
     seeds: RandomState,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Met {
-    /// Signature in a short frame, seeded hash in a long one.
-    hash: u64,
+    signature: u32,
     text: Text,
 }
 
@@ -117,11 +127,18 @@ struct Met {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Frame(u32);
 
+impl Frame {
+    fn start(self) -> usize {
+        self.0 as usize
+    }
+}
+
 impl Names {
     pub(crate) fn clear(&mut self) {
         if !self.table.is_empty() {
             self.table.clear();
         }
+        self.hashes.clear();
         self.met.clear();
     }
 
@@ -129,104 +146,122 @@ impl Names {
     pub(crate) fn shrink(&mut self, most: usize) {
         self.clear();
         self.met.shrink_to(most / size_of::<Met>());
+        self.hashes.shrink_to(most / size_of::<u64>());
         if self.table.capacity() > most / size_of::<u32>() {
             self.table = HashTable::new();
         }
     }
 
     /// Opens a frame inside the innermost one.
+    #[inline(always)]
     pub(crate) fn enter(&self) -> Frame {
         Frame(self.met.len() as u32)
     }
 
     /// Finds a name in the innermost frame, or adds it. Gives its place in the frame (from 0) and whether it is new.
-    #[inline]
     pub(crate) fn note(&mut self, frame: Frame, text: Text, record: &[u8], arena: &[u8]) -> (usize, bool) {
-        let base = frame.0 as usize;
-        if self.met.len() - base >= FEW {
-            return self.note_among_many(frame, text, record, arena);
-        }
-        let name = text.of(record, arena);
-        let hash = u64::from(signature(name));
-        // From the end, so that an entry added by `supersede` is found before the one it replaces.
-        for (i, met) in self.met[base..].iter().enumerate().rev() {
-            if met.hash == hash && same(met.text.of(record, arena), name) {
-                return (i, false);
-            }
-        }
-        self.met.push(Met { hash, text });
-        (self.met.len() - base - 1, true)
+        self.note_signed(frame, text, signature(text.of(record, arena)), record, arena)
     }
 
-    #[cold]
-    fn note_among_many(&mut self, frame: Frame, text: Text, record: &[u8], arena: &[u8]) -> (usize, bool) {
-        let base = frame.0 as usize;
-        if self.met.len() - base == FEW {
-            for i in base..self.met.len() {
-                let hash = self.seeded(frame, self.met[i].text.of(record, arena));
-                self.met[i].hash = hash;
-                self.index(frame, i, record, arena);
+    /// Like `note`, for a name whose signature is known.
+    #[inline(always)]
+    pub(crate) fn note_signed(
+        &mut self,
+        frame: Frame,
+        text: Text,
+        signature: u32,
+        record: &[u8],
+        arena: &[u8],
+    ) -> (usize, bool) {
+        let met = &self.met[frame.start()..];
+        let place = met.len();
+        let maybe = met.iter().fold(place >= FEW, |maybe, met| maybe | (met.signature == signature));
+        if maybe {
+            return self.note_carefully(frame, Met { signature, text }, record, arena);
+        }
+        self.met.push(Met { signature, text });
+        (place, true)
+    }
+
+    #[inline(never)]
+    fn note_carefully(&mut self, frame: Frame, new: Met, record: &[u8], arena: &[u8]) -> (usize, bool) {
+        let place = self.met.len() - frame.start();
+        let name = new.text.of(record, arena);
+        let found = if place < FEW {
+            // From the end, so that an entry added by `supersede` is found before the one it replaces.
+            let like = |met: &Met| met.signature == new.signature && same(met.text.of(record, arena), name);
+            self.met[frame.start()..].iter().rposition(like)
+        } else {
+            self.index(frame, record, arena);
+            let met = &self.met;
+            let like = |i: &u32| *i >= frame.0 && same(met[*i as usize].text.of(record, arena), name);
+            self.table.find(self.hash(frame, name), like).map(|i| *i as usize - frame.start())
+        };
+        match found {
+            Some(found) => (found, false),
+            None => {
+                self.met.push(new);
+                (place, true)
             }
         }
-        let name = text.of(record, arena);
-        let hash = self.seeded(frame, name);
-        let met = &self.met;
-        let same = |i: &u32| *i >= frame.0 && met[*i as usize].text.of(record, arena) == name;
-        if let Some(found) = self.table.find(hash, same) {
-            return (*found as usize - base, false);
-        }
-        self.met.push(Met { hash, text });
-        self.index(frame, self.met.len() - 1, record, arena);
-        (self.met.len() - base - 1, true)
     }
 
     /// Adds a name again, at a new place; from now on `note` finds this one.
     pub(crate) fn supersede(&mut self, frame: Frame, text: Text, record: &[u8], arena: &[u8]) -> usize {
-        let base = frame.0 as usize;
-        let name = text.of(record, arena);
-        let long = self.met.len() - base > FEW;
-        let hash = if long { self.seeded(frame, name) } else { u64::from(signature(name)) };
-        self.met.push(Met { hash, text });
-        if long {
-            self.index(frame, self.met.len() - 1, record, arena);
-        } else if self.met.len() - base > FEW {
-            for i in base..self.met.len() {
-                let hash = self.seeded(frame, self.met[i].text.of(record, arena));
-                self.met[i].hash = hash;
-                self.index(frame, i, record, arena);
-            }
-        }
-        self.met.len() - base - 1
+        let place = self.met.len() - frame.start();
+        self.met.push(Met { signature: signature(text.of(record, arena)), text });
+        place
     }
 
     /// Closes the innermost frame.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn leave(&mut self, frame: Frame) {
-        let base = frame.0 as usize;
-        if self.met.len() - base >= FEW {
-            for i in base..self.met.len() {
-                if let Ok(entry) = self.table.find_entry(self.met[i].hash, |n| *n as usize == i) {
-                    entry.remove();
-                }
+        if self.met.len() - frame.start() >= FEW {
+            self.forget_indexed(frame);
+        }
+        self.met.truncate(frame.start());
+    }
+
+    #[cold]
+    fn forget_indexed(&mut self, frame: Frame) {
+        for i in frame.start()..self.hashes.len() {
+            if let Ok(entry) = self.table.find_entry(self.hashes[i], |n| *n as usize == i) {
+                entry.remove();
             }
         }
-        self.met.truncate(base);
+        self.hashes.truncate(frame.start());
+        // And the gap that `index` left.
+        while self.hashes.last() == Some(&0) {
+            self.hashes.pop();
+        }
     }
 
-    fn seeded(&self, frame: Frame, name: &[u8]) -> u64 {
-        self.seeds.hash_one((frame.0, name))
+    /// Never 0.
+    fn hash(&self, frame: Frame, name: &[u8]) -> u64 {
+        self.seeds.hash_one((frame.0, name)) | 1
     }
 
-    /// Puts entry `i` into the table, in the place of an older entry of the same name.
-    fn index(&mut self, frame: Frame, i: usize, record: &[u8], arena: &[u8]) {
-        let met = &self.met;
-        let (hash, name) = (met[i].hash, met[i].text.of(record, arena));
-        let same = |n: &u32| *n >= frame.0 && met[*n as usize].text.of(record, arena) == name;
-        match self.table.find_mut(hash, same) {
-            Some(older) => *older = i as u32,
-            None => {
-                self.table.insert_unique(hash, i as u32, |n| met[*n as usize].hash);
+    /// Puts the names of the innermost frame into the table that are not there yet, each in the place of an older entry
+    /// of the same name.
+    fn index(&mut self, frame: Frame, record: &[u8], arena: &[u8]) {
+        // Names of the frames around this one that are not in the table leave a gap.
+        let from = self.hashes.len().max(frame.start());
+        self.hashes.resize(from, 0);
+        for i in from..self.met.len() {
+            let name = self.met[i].text.of(record, arena);
+            let hash = self.hash(frame, name);
+            self.hashes.push(hash);
+            let (met, hashes) = (&self.met, &self.hashes);
+            let like = |n: &u32| *n >= frame.0 && same(met[*n as usize].text.of(record, arena), name);
+            match self.table.find_mut(hash, like) {
+                Some(older) => *older = i as u32,
+                None => {
+                    self.table.insert_unique(hash, i as u32, |n| hashes[*n as usize]);
+                }
             }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,12 +37,12 @@ pub(crate) struct Plan {
     pub(crate) spelling: Spelling,
     /// Attribute paths as a tree, parents before children, each subtree in one piece. The first is the profile.
     pub(crate) nodes: Vec<Node>,
-    /// Whether an attribute's place in the output can depend on which others exist.
-    pub(crate) interleaved: bool,
+    /// How to write the attributes, unless an attribute's place in the output depends on which others exist.
+    pub(crate) steps: Option<Vec<Step>>,
     /// Configured segment namespaces in lower case, each with its entry of `segment_ids`.
     pub(crate) segment_namespaces: NameTable,
     pub(crate) segment_ids: Vec<NameTable>,
-    /// The end of a mapped membership in the output, from after the status: times, name, closing brace.
+    /// The end of a mapped membership in the output, from after the status: times and name, both with a comma before.
     pub(crate) mapped: Vec<Box<[u8]>>,
     pub(crate) scope_mapped: bool,
     pub(crate) existing_as_realized: bool,
@@ -59,10 +59,21 @@ pub(crate) struct Plan {
     pub(crate) state_max_profiles: u32,
 }
 
+/// One step of writing the attributes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Into the object of this node; if nothing was found of it, on to step `end`.
+    Enter { node: u32, end: u32 },
+    /// The value of this node, if it exists.
+    Value { node: u32 },
+    /// Out of the innermost object.
+    Leave,
+}
+
 /// One step of one or more attribute paths.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Node {
-    /// The name with quotes and colon, as the output has it.
+    /// Comma, name with quotes, colon and opening bracket, as the output has it, then [`Node::PADDING`] bytes.
     pub(crate) key: Box<[u8]>,
     pub(crate) by_name: NameTable,
     /// In the order of the output when all attributes exist.
@@ -71,6 +82,11 @@ pub(crate) struct Node {
     pub(crate) attribute: Option<u32>,
     /// The first node after this one's subtree.
     pub(crate) end: u32,
+}
+
+impl Node {
+    /// Bytes after a key, so that a short one can be copied with moves of fixed size.
+    pub(crate) const PADDING: usize = 48;
 }
 
 impl Plan {
@@ -92,6 +108,7 @@ impl Plan {
         let envelope = pointer(&config.input_root)?;
         let paths = attribute_paths(config, platform)?;
         let (nodes, interleaved) = tree(&paths);
+        let steps = (!interleaved).then(|| writing_steps(&nodes));
         let (segment_namespaces, segment_ids) = segment_tables(&config.segments)?;
         if config.segment_scope == SegmentScope::Mapped && config.segments.is_empty() {
             return Err(ConfigError::new(
@@ -105,7 +122,7 @@ impl Plan {
             max_depth: config.max_depth as u32,
             spelling: Spelling { platform, omit_arrays: config.arrays == Arrays::Omit },
             nodes,
-            interleaved,
+            steps,
             segment_namespaces,
             segment_ids,
             mapped: config.segments.iter().map(|segment| membership_tail(segment, config)).collect(),
@@ -258,28 +275,29 @@ fn flatten(root: Branch) -> (Vec<Node>, bool) {
     let mut nodes: Vec<Node> = Vec::new();
     let mut names: Vec<Vec<u8>> = Vec::new();
     // A branch to lay out with its parent, or a node whose subtree is complete.
-    enum Step {
+    enum Todo {
         Lay(Branch, Option<u32>),
         Complete(u32),
     }
     let mut order = Vec::new();
-    let mut todo = vec![Step::Lay(root, None)];
+    let mut todo = vec![Todo::Lay(root, None)];
     while let Some(step) = todo.pop() {
         match step {
-            Step::Complete(node) => nodes[node as usize].end = nodes.len() as u32,
-            Step::Lay(branch, parent) => {
+            Todo::Complete(node) => nodes[node as usize].end = nodes.len() as u32,
+            Todo::Lay(branch, parent) => {
                 let number = nodes.len() as u32;
-                let mut key = vec![b'"'];
+                let mut key = b",\"".to_vec();
                 escape_into(&branch.name, &mut key);
-                key.extend_from_slice(b"\":");
+                key.extend_from_slice(b"\":{");
+                key.extend([b' '; Node::PADDING]);
                 order.extend(branch.attribute);
                 nodes.push(Node { key: key.into(), attribute: branch.attribute, ..Node::default() });
                 names.push(branch.name);
                 if let Some(parent) = parent {
                     nodes[parent as usize].children.push(number);
                 }
-                todo.push(Step::Complete(number));
-                todo.extend(branch.children.into_iter().rev().map(|child| Step::Lay(child, Some(number))));
+                todo.push(Todo::Complete(number));
+                todo.extend(branch.children.into_iter().rev().map(|child| Todo::Lay(child, Some(number))));
             }
         }
     }
@@ -296,6 +314,41 @@ fn flatten(root: Branch) -> (Vec<Node>, bool) {
     // contains others comes later than they do (or they would not be in the tree), but before them in the tree.
     let interleaved = !order.is_sorted();
     (nodes, interleaved)
+}
+
+/// The steps of writing, for nodes in the order of the output.
+fn writing_steps(nodes: &[Node]) -> Vec<Step> {
+    let mut steps = Vec::new();
+    // Ends of open subtrees, and the steps that entered them.
+    let mut open: Vec<(u32, usize)> = Vec::new();
+    for (node, number) in nodes.iter().zip(0..) {
+        while let Some((_, entered)) = open.last().copied().filter(|(end, _)| *end == number) {
+            leave(&mut steps, entered);
+            open.pop();
+        }
+        if number == ROOT {
+            continue;
+        }
+        if node.attribute.is_some() {
+            steps.push(Step::Value { node: number });
+        } else {
+            open.push((node.end, steps.len()));
+            steps.push(Step::Enter { node: number, end: 0 });
+        }
+    }
+    while let Some((_, entered)) = open.pop() {
+        leave(&mut steps, entered);
+    }
+    steps
+}
+
+/// Leaves the object that step `entered` entered.
+fn leave(steps: &mut Vec<Step>, entered: usize) {
+    steps.push(Step::Leave);
+    let after = steps.len() as u32;
+    if let Some(Step::Enter { end, .. }) = steps.get_mut(entered) {
+        *end = after;
+    }
 }
 
 /// Tables to find a mapped segment by namespace (in lower case) and id.
@@ -363,7 +416,6 @@ fn membership_tail(segment: &Segment, config: &ProfileExportConfig) -> Box<[u8]>
         escape_into(name.as_bytes(), &mut tail);
         tail.push(b'"');
     }
-    tail.push(b'}');
     tail.into()
 }
 

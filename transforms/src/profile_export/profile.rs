@@ -11,15 +11,15 @@ use super::event::{
 };
 use super::outcome::IgnoreReason;
 use super::plan::{IDENTITY_MAP, Plan, ROOT, SEGMENT_MEMBERSHIP, field_name};
-use super::reader::{Cursor, Raw, Read, Reader, decode};
-use super::text::{Rank, Text};
-use super::time::{self, ReadTime, Timestamp};
+use super::quick;
+use super::reader::{Cursor, Mark, Raw, Read, Reader, decode};
+use super::text::{Rank, Text, signature};
+use super::time::{self, Timestamp};
 
 /// Reads one record.
-pub(crate) struct Profile<'a, 'e> {
+pub(crate) struct Profile<'a> {
     pub(crate) plan: &'a Plan,
-    pub(crate) reader: Reader<'a>,
-    pub(crate) event: &'e mut Event,
+    pub(crate) event: &'a mut Event,
     pub(crate) now: Timestamp,
 }
 
@@ -27,61 +27,83 @@ pub(crate) struct Profile<'a, 'e> {
 #[derive(Clone, Copy)]
 struct Field {
     rank: Rank,
+    value: Value,
+}
+
+#[derive(Clone, Copy)]
+struct Value {
     kind: Kind,
-    text: Text,
+    /// If the kind is `Text`.
+    raw: Raw,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
+    /// Null is as good as absent.
     Absent,
     Text,
+    True,
     Other,
 }
 
-const NO_FIELD: Field = Field { rank: Rank::Unseen, kind: Kind::Absent, text: Text::NONE };
+impl Field {
+    const UNSEEN: Self = Self { rank: Rank::Unseen, value: Value { kind: Kind::Absent, raw: Raw::NONE } };
 
-impl<'a> Profile<'a, '_> {
+    /// The later value counts, but a plain name beats a renamed one.
+    #[inline(always)]
+    fn set(&mut self, rank: Rank, value: Value) {
+        if rank >= self.rank {
+            *self = Self { rank, value };
+        }
+    }
+
+    #[inline(always)]
+    fn is_text(self) -> bool {
+        self.value.kind == Kind::Text
+    }
+}
+
+impl Profile<'_> {
     /// Reads the whole document. Tells whether it is an object.
-    pub(crate) fn document(&mut self) -> Read<bool> {
-        let reader = self.reader;
+    pub(crate) fn document(&mut self, reader: &Reader<'_>) -> Read<bool> {
         let mut at = reader.start();
         let object = at.peek() == b'{';
         if !object {
             reader.skip(&mut at, 0)?;
         } else if self.plan.envelope.is_empty() {
-            at = self.profile(at, 0)?;
+            at = reader.cursor(self.profile(reader, at.mark(), 0)?);
         } else {
-            at = self.envelope(at)?;
+            at = reader.cursor(self.envelope(reader, at.mark())?);
         }
         reader.end(at)?;
         Ok(object)
     }
 
     /// Follows `input_root`. The last value under each step counts, so each new one starts afresh.
-    fn envelope(&mut self, mut at: Cursor) -> Read<Cursor> {
-        let reader = self.reader;
+    fn envelope(&mut self, reader: &Reader<'_>, from: Mark) -> Read<Mark> {
+        let mut at = reader.cursor(from);
         let (mut level, mut depth) = (0, 1);
         reader.open(&mut at, depth)?;
         let mut key = reader.first_key(&mut at)?;
         loop {
             let Some(raw) = key.found() else {
                 if level == 0 {
-                    return Ok(at);
+                    return Ok(at.mark());
                 }
                 level -= 1;
                 depth -= 1;
                 key = reader.next_key(&mut at)?;
                 continue;
             };
-            let name = self.text(raw);
-            if self.bytes(name) != self.plan.envelope[level] {
+            let plan = self.plan;
+            if self.name(reader, raw) != plan.envelope[level] {
                 reader.skip(&mut at, depth)?;
             } else {
                 self.event.forget_profile();
                 if at.peek() != b'{' {
                     reader.skip(&mut at, depth)?;
                 } else if level + 1 == self.plan.envelope.len() {
-                    at = self.profile(at, depth)?;
+                    at = reader.cursor(self.profile(reader, at.mark(), depth)?);
                 } else {
                     level += 1;
                     depth += 1;
@@ -95,8 +117,8 @@ impl<'a> Profile<'a, '_> {
     }
 
     /// Reads the profile: an object is next. `depth`, here and below, is that of the container around what is read.
-    fn profile(&mut self, mut at: Cursor, mut depth: u32) -> Read<Cursor> {
-        let reader = self.reader;
+    fn profile(&mut self, reader: &Reader<'_>, from: Mark, mut depth: u32) -> Read<Mark> {
+        let mut at = reader.cursor(from);
         self.event.found = true;
         depth += 1;
         let outside = self.event.open.len();
@@ -106,21 +128,25 @@ impl<'a> Profile<'a, '_> {
         loop {
             let Some(raw) = key.found() else {
                 if self.event.open.len() == outside {
-                    return Ok(at);
+                    return Ok(at.mark());
                 }
                 node = self.event.open.pop().unwrap_or(ROOT);
                 depth -= 1;
                 key = reader.next_key(&mut at)?;
                 continue;
             };
-            let (target, rank) = self.target(node, raw);
+            let (target, rank) = self.target(reader, node, raw);
             match target {
                 None => reader.skip(&mut at, depth)?,
-                Some(SEGMENT_MEMBERSHIP) => at = self.membership_section(at, rank, depth)?,
-                Some(IDENTITY_MAP) => at = self.identity_section(at, rank, depth)?,
+                Some(SEGMENT_MEMBERSHIP) => {
+                    at = reader.cursor(self.membership_section(reader, at.mark(), rank, depth)?)
+                }
+                Some(IDENTITY_MAP) => {
+                    at = reader.cursor(self.identity_section(reader, at.mark(), rank, depth)?)
+                }
                 Some(child) => {
-                    let enter;
-                    (at, enter) = self.attribute(at, child, rank, depth)?;
+                    let (after, enter) = self.attribute(reader, at.mark(), child, rank, depth)?;
+                    at = reader.cursor(after);
                     if enter {
                         self.event.open.push(node);
                         node = child;
@@ -136,22 +162,28 @@ impl<'a> Profile<'a, '_> {
     }
 
     #[inline(always)]
-    fn target(&mut self, node: u32, raw: Raw) -> (Option<u32>, Rank) {
+    fn target(&mut self, reader: &Reader<'_>, node: u32, raw: Raw) -> (Option<u32>, Rank) {
         let plan = self.plan;
-        let text = self.text(raw);
-        let (name, rank) = field_name(self.bytes(text), plan.spelling);
+        let (name, rank) = field_name(self.name(reader, raw), plan.spelling);
         (plan.nodes[node as usize].by_name.find(name), rank)
     }
 
     /// Reads the value of a node of the plan, unless the node's object is to be entered: then tells so.
-    #[inline(always)]
-    fn attribute(&mut self, mut at: Cursor, node: u32, rank: Rank, depth: u32) -> Read<(Cursor, bool)> {
-        let reader = self.reader;
+    #[inline(never)]
+    fn attribute(
+        &mut self,
+        reader: &Reader<'_>,
+        from: Mark,
+        node: u32,
+        rank: Rank,
+        depth: u32,
+    ) -> Read<(Mark, bool)> {
+        let mut at = reader.cursor(from);
         let known = &self.plan.nodes[node as usize];
         let slot = &mut self.event.slots[node as usize];
         if rank < slot.rank {
             reader.skip(&mut at, depth)?;
-            return Ok((at, false));
+            return Ok((at.mark(), false));
         }
         if slot.rank != Rank::Unseen {
             self.event.slots[node as usize..known.end as usize].fill(Slot::default());
@@ -159,7 +191,7 @@ impl<'a> Profile<'a, '_> {
         self.event.slots[node as usize].rank = rank;
         let enter = at.peek() == b'{' && !known.by_name.is_empty();
         if known.attribute.is_some() {
-            let (after, value) = self.value(at, depth)?;
+            let (after, value) = self.value(reader, at, depth)?;
             self.event.slots[node as usize].value = value;
             if !enter {
                 at = after;
@@ -167,19 +199,18 @@ impl<'a> Profile<'a, '_> {
         } else if !enter {
             reader.skip(&mut at, depth)?;
         }
-        Ok((at, enter))
+        Ok((at.mark(), enter))
     }
 
     /// Reads a value in its exported form; `None` if it does not exist.
     #[inline(always)]
-    fn value(&mut self, mut at: Cursor, depth: u32) -> Read<(Cursor, Option<Copied>)> {
-        let reader = self.reader;
+    fn value(&mut self, reader: &Reader<'_>, mut at: Cursor, depth: u32) -> Read<(Cursor, Option<Copied>)> {
         let start = at.at();
         match at.peek() {
             b'"' => {
                 let raw = reader.string(&mut at)?;
                 if raw.is_escaped() {
-                    return Ok((at, Some(self.event.copier.string(self.reader.record(), raw))));
+                    return Ok((at, Some(self.event.copier.string(reader.record(), raw))));
                 }
             }
             b'n' => {
@@ -192,7 +223,7 @@ impl<'a> Profile<'a, '_> {
             }
             b'{' | b'[' => {
                 let Event { copier, names, arena, .. } = &mut *self.event;
-                let (at, copied) = copier.container(&reader, at, depth, names, arena, self.plan.spelling)?;
+                let (at, copied) = copier.container(reader, at, depth, names, arena, self.plan.spelling)?;
                 return Ok((at, Some(copied)));
             }
             _ => reader.scalar(&mut at)?,
@@ -202,53 +233,60 @@ impl<'a> Profile<'a, '_> {
 
     /// A string's characters, decoded if need be.
     #[inline(always)]
-    fn text(&mut self, raw: Raw) -> Text {
-        if raw.is_escaped() { self.decoded(raw) } else { Text::in_record(raw.start(), raw.end()) }
+    fn text(&mut self, reader: &Reader<'_>, raw: Raw) -> Text {
+        if raw.is_escaped() { self.decoded(reader, raw) } else { Text::in_record(raw.start(), raw.end()) }
     }
 
     #[inline(never)]
-    fn decoded(&mut self, raw: Raw) -> Text {
+    fn decoded(&mut self, reader: &Reader<'_>, raw: Raw) -> Text {
         let start = self.event.arena.len();
-        decode(self.reader.record(), raw, &mut self.event.arena);
+        decode(reader.record(), raw, &mut self.event.arena);
         Text::in_arena(start, self.event.arena.len())
     }
 
+    /// A key's characters.
     #[inline(always)]
-    fn bytes(&self, text: Text) -> &[u8] {
-        text.of(self.reader.record(), &self.event.arena)
+    fn name<'s>(&'s mut self, reader: &Reader<'s>, raw: Raw) -> &'s [u8] {
+        if raw.is_escaped() {
+            self.decoded(reader, raw).of(&[], &self.event.arena)
+        } else {
+            &reader.record()[raw.start()..raw.end()]
+        }
     }
 
-    fn membership_section(&mut self, mut at: Cursor, rank: Rank, depth: u32) -> Read<Cursor> {
-        let reader = self.reader;
+    #[inline(never)]
+    fn membership_section(&mut self, reader: &Reader<'_>, from: Mark, rank: Rank, depth: u32) -> Read<Mark> {
+        let mut at = reader.cursor(from);
         let section = &mut self.event.memberships;
         if rank >= section.rank {
             section.clear();
             section.rank = rank;
             match at.peek() {
-                b'{' => return self.membership_namespaces(at, depth + 1),
+                b'{' => return self.membership_namespaces(reader, at.mark(), depth + 1),
                 byte => section.bad = byte != b'n',
             }
         }
         reader.skip(&mut at, depth)?;
-        Ok(at)
+        Ok(at.mark())
     }
 
     /// Reads the section: an object is next, which lies at `depth`; so for all that follow.
-    fn membership_namespaces(&mut self, mut at: Cursor, depth: u32) -> Read<Cursor> {
-        let reader = self.reader;
+    #[inline(never)]
+    fn membership_namespaces(&mut self, reader: &Reader<'_>, from: Mark, depth: u32) -> Read<Mark> {
+        let mut at = reader.cursor(from);
         let frame = self.event.names.enter();
         reader.open(&mut at, depth)?;
         let mut key = reader.first_key(&mut at)?;
         while let Some(raw) = key.found() {
-            let name = self.text(raw);
+            let name = self.text(reader, raw);
             let Event { names, arena, .. } = &mut *self.event;
-            let (place, new) = names.note(frame, name, self.reader.record(), arena);
+            let (place, new) = names.note(frame, name, reader.record(), arena);
             let start = self.event.memberships.items.len() as u32;
             let malformed = at.peek() != b'{';
             if malformed {
                 reader.skip(&mut at, depth)?;
             } else {
-                at = self.memberships(at, name, depth + 1)?;
+                at = reader.cursor(self.memberships(reader, at.mark(), name, depth + 1)?);
             }
             let end = self.event.memberships.items.len() as u32;
             let namespace = MembershipNamespace { name, start, end, malformed };
@@ -261,19 +299,21 @@ impl<'a> Profile<'a, '_> {
             key = reader.next_key(&mut at)?;
         }
         self.event.names.leave(frame);
-        Ok(at)
+        Ok(at.mark())
     }
 
     /// Reads the memberships of one namespace: an object is next.
-    fn memberships(&mut self, mut at: Cursor, namespace: Text, depth: u32) -> Read<Cursor> {
-        let reader = self.reader;
+    #[inline(never)]
+    fn memberships(&mut self, reader: &Reader<'_>, from: Mark, namespace: Text, depth: u32) -> Read<Mark> {
+        let mut at = reader.cursor(from);
         let plan = self.plan;
         let mapped_ids = if plan.segment_namespaces.is_empty() {
             None
         } else {
             let Event { lower, arena, .. } = &mut *self.event;
             lower.clear();
-            lower.extend(namespace.of(self.reader.record(), arena).iter().map(u8::to_ascii_lowercase));
+            lower.extend_from_slice(namespace.of(reader.record(), arena));
+            lower.make_ascii_lowercase();
             plan.segment_namespaces.find(lower).map(|i| &plan.segment_ids[i as usize])
         };
         let frame = self.event.names.enter();
@@ -281,18 +321,23 @@ impl<'a> Profile<'a, '_> {
         reader.open(&mut at, depth)?;
         let mut key = reader.first_key(&mut at)?;
         while let Some(raw) = key.found() {
-            let id = self.text(raw);
+            let id = self.text(reader, raw);
             let Event { names, arena, .. } = &mut *self.event;
-            let (place, new) = names.note(frame, id, self.reader.record(), arena);
-            let mapped =
-                mapped_ids.and_then(|ids| ids.find(id.of(self.reader.record(), arena))).unwrap_or(NOT_MAPPED);
-            let membership;
-            if at.peek() == b'{' {
-                (at, membership) = self.membership(at, id, mapped, depth + 1)?;
+            let name = id.of(reader.record(), arena);
+            let signature = signature(name);
+            let (place, new) = names.note_signed(frame, id, signature, reader.record(), arena);
+            let mapped = mapped_ids.and_then(|ids| ids.find_signed(name, signature)).unwrap_or(NOT_MAPPED);
+            let quick = quick::membership(reader, &mut at, plan, (id, mapped), depth + 1);
+            let membership = if let Some(quick) = quick {
+                quick
+            } else if at.peek() == b'{' {
+                let (after, found) = self.membership(reader, at.mark(), id, mapped, depth + 1)?;
+                at = reader.cursor(after);
+                found
             } else {
                 reader.skip(&mut at, depth)?;
-                membership = Membership::ignored(id, IgnoreReason::Malformed);
-            }
+                Membership::ignored(id, IgnoreReason::Malformed)
+            };
             let items = &mut self.event.memberships.items;
             if new {
                 items.push(membership);
@@ -302,128 +347,149 @@ impl<'a> Profile<'a, '_> {
             key = reader.next_key(&mut at)?;
         }
         self.event.names.leave(frame);
-        Ok(at)
+        Ok(at.mark())
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn membership(
         &mut self,
-        mut at: Cursor,
+        reader: &Reader<'_>,
+        from: Mark,
         id: Text,
         mapped: u32,
         depth: u32,
-    ) -> Read<(Cursor, Membership)> {
-        let reader = self.reader;
+    ) -> Read<(Mark, Membership)> {
+        let mut at = reader.cursor(from);
         let plan = self.plan;
-        let [mut status, mut time, mut old_time, mut until] = [NO_FIELD; 4];
+        let [mut status, mut time, mut old_time, mut until] = [Field::UNSEEN; 4];
         reader.open(&mut at, depth)?;
         let mut key = reader.first_key(&mut at)?;
         while let Some(raw) = key.found() {
-            let text = self.text(raw);
-            let (name, rank) = field_name(self.bytes(text), plan.spelling);
-            let field = match name {
-                b"status" => Some(&mut status),
-                b"lastQualificationTime" => Some(&mut time),
-                b"timestamp" => Some(&mut old_time),
-                b"validUntil" if plan.omit_expired => Some(&mut until),
-                _ => None,
-            };
-            match field {
-                Some(field) if rank >= field.rank => (at, *field) = self.field(at, rank, depth)?,
-                _ => reader.skip(&mut at, depth)?,
+            let value = self.field(reader, &mut at, depth)?;
+            let (name, rank) = field_name(self.name(reader, raw), plan.spelling);
+            match name.len() {
+                6 if name == b"status" => status.set(rank, value),
+                9 if name == b"timestamp" => old_time.set(rank, value),
+                10 if name == b"validUntil" => until.set(rank, value),
+                21 if name == b"lastQualificationTime" => time.set(rank, value),
+                _ => {}
             }
             key = reader.next_key(&mut at)?;
         }
-        Ok((at, self.judged(id, mapped, [status, time, old_time, until])))
+        let time = if time.is_text() { time } else { old_time };
+        Ok((at.mark(), self.judged(reader, id, mapped, [status, time, until])))
     }
 
     /// What a membership with these fields comes to (specification, 5.4).
     #[inline(always)]
-    fn judged(&self, id: Text, mapped: u32, [status, time, old_time, until]: [Field; 4]) -> Membership {
+    fn judged(
+        &mut self,
+        reader: &Reader<'_>,
+        id: Text,
+        mapped: u32,
+        [status, time, until]: [Field; 3],
+    ) -> Membership {
         let plan = self.plan;
-        let status = match status.kind {
+        let mut word = Text::NONE;
+        let status = match status.value.kind {
             Kind::Absent => Status::Realized,
-            Kind::Other => return Membership::ignored(id, IgnoreReason::Malformed),
-            Kind::Text => match self.bytes(status.text) {
+            Kind::Text => match self.name(reader, status.value.raw) {
                 b"realized" => Status::Realized,
                 b"existing" => Status::Existing,
                 b"exited" => Status::Exited,
-                _ if plan.keep_unknown_status => Status::Other(status.text),
+                _ if plan.keep_unknown_status => {
+                    word = self.text(reader, status.value.raw);
+                    Status::Other
+                }
                 _ => return Membership::ignored(id, IgnoreReason::UnknownStatus),
             },
+            Kind::True | Kind::Other => return Membership::ignored(id, IgnoreReason::Malformed),
         };
-        let time = [time, old_time].into_iter().find(|field| field.kind == Kind::Text);
-        let time = time.map_or(Text::NONE, |field| field.text);
-        let member = matches!(status, Status::Realized | Status::Existing);
-        if member
-            && until.kind == Kind::Text
-            && self.read_time(until.text).is_some_and(|until| until.has_come(self.now))
+        if plan.needs_clock()
+            && let Some(reason) = self.outdated(reader, status, time, until)
         {
-            return Membership::ignored(id, IgnoreReason::Expired);
+            return Membership::ignored(id, reason);
         }
-        if status == Status::Exited && plan.exited_retention_days > 0 && !time.is_none() {
-            let limit = self.now.minus_days(plan.exited_retention_days);
-            if self.read_time(time).is_some_and(|time| time.is_before(limit)) {
-                return Membership::ignored(id, IgnoreReason::OldExit);
+        let time = if time.is_text() { self.text(reader, time.value.raw) } else { Text::NONE };
+        Membership { id, time, word, mapped, status, ignored: None }
+    }
+
+    /// Whether a membership is to be ignored because of a time.
+    #[inline(never)]
+    fn outdated(
+        &mut self,
+        reader: &Reader<'_>,
+        status: Status,
+        time: Field,
+        until: Field,
+    ) -> Option<IgnoreReason> {
+        let plan = self.plan;
+        let mut read = |field: Field| {
+            if field.is_text() { time::read(self.name(reader, field.value.raw)) } else { None }
+        };
+        match status {
+            Status::Realized | Status::Existing => {
+                let expired = plan.omit_expired && read(until)?.has_come(self.now);
+                expired.then_some(IgnoreReason::Expired)
             }
+            Status::Exited => {
+                let days = plan.exited_retention_days;
+                let old = days > 0 && read(time)?.is_before(self.now.minus_days(days));
+                old.then_some(IgnoreReason::OldExit)
+            }
+            Status::Other => None,
         }
-        Membership { id, time, status, mapped, ignored: None }
+    }
+
+    /// Reads the value of a field.
+    #[inline(always)]
+    fn field(&mut self, reader: &Reader<'_>, at: &mut Cursor, depth: u32) -> Read<Value> {
+        let kind = match at.peek() {
+            b'"' => return Ok(Value { kind: Kind::Text, raw: reader.string(at)? }),
+            b'n' => Kind::Absent,
+            b't' => Kind::True,
+            _ => Kind::Other,
+        };
+        reader.skip(at, depth)?;
+        Ok(Value { kind, raw: Raw::NONE })
     }
 
     #[inline(never)]
-    fn read_time(&self, text: Text) -> Option<ReadTime> {
-        time::read(self.bytes(text))
-    }
-
-    /// Reads a value of which only a string matters. Null is as good as absent.
-    #[inline(always)]
-    fn field(&mut self, mut at: Cursor, rank: Rank, depth: u32) -> Read<(Cursor, Field)> {
-        let reader = self.reader;
-        let (kind, text) = match at.peek() {
-            b'"' => {
-                let raw = reader.string(&mut at)?;
-                (Kind::Text, self.text(raw))
-            }
-            byte => {
-                reader.skip(&mut at, depth)?;
-                (if byte == b'n' { Kind::Absent } else { Kind::Other }, Text::NONE)
-            }
-        };
-        Ok((at, Field { rank, kind, text }))
-    }
-
-    fn identity_section(&mut self, mut at: Cursor, rank: Rank, depth: u32) -> Read<Cursor> {
-        let reader = self.reader;
+    fn identity_section(&mut self, reader: &Reader<'_>, from: Mark, rank: Rank, depth: u32) -> Read<Mark> {
+        let mut at = reader.cursor(from);
         let section = &mut self.event.identities;
         if rank >= section.rank {
             section.clear();
             section.rank = rank;
             match at.peek() {
-                b'{' => return self.identity_namespaces(at, depth + 1),
+                b'{' => return self.identity_namespaces(reader, at.mark(), depth + 1),
                 byte => section.bad = byte != b'n',
             }
         }
         reader.skip(&mut at, depth)?;
-        Ok(at)
+        Ok(at.mark())
     }
 
     /// Reads the section: an object is next, which lies at `depth`; so for all that follow.
-    fn identity_namespaces(&mut self, mut at: Cursor, depth: u32) -> Read<Cursor> {
-        let reader = self.reader;
+    #[inline(never)]
+    fn identity_namespaces(&mut self, reader: &Reader<'_>, from: Mark, depth: u32) -> Read<Mark> {
+        let mut at = reader.cursor(from);
         let frame = self.event.names.enter();
         reader.open(&mut at, depth)?;
         let mut key = reader.first_key(&mut at)?;
         while let Some(raw) = key.found() {
-            let name = self.text(raw);
+            let name = self.text(reader, raw);
             let Event { names, arena, .. } = &mut *self.event;
-            let (place, new) = names.note(frame, name, self.reader.record(), arena);
+            let (place, new) = names.note(frame, name, reader.record(), arena);
             let start = self.event.identities.items.len() as u32;
             let malformed = at.peek() != b'[';
             let mut unusable = 0;
             if malformed {
                 reader.skip(&mut at, depth)?;
             } else {
-                (at, unusable) = self.identity_items(at, depth + 1)?;
+                let (after, found) = self.identity_items(reader, at.mark(), depth + 1)?;
+                at = reader.cursor(after);
+                unusable = found;
             }
             let section = &mut self.event.identities;
             let end = section.items.len() as u32;
@@ -436,30 +502,42 @@ impl<'a> Profile<'a, '_> {
             key = reader.next_key(&mut at)?;
         }
         self.event.names.leave(frame);
-        Ok(at)
+        Ok(at.mark())
     }
 
     /// Reads the items of one namespace: an array is next. Gives the number of unusable ones.
-    #[inline(always)]
-    fn identity_items(&mut self, mut at: Cursor, depth: u32) -> Read<(Cursor, u32)> {
-        let reader = self.reader;
+    #[inline(never)]
+    fn identity_items(&mut self, reader: &Reader<'_>, from: Mark, depth: u32) -> Read<(Mark, u32)> {
+        let mut at = reader.cursor(from);
         let frame = self.event.names.enter();
         let first = self.event.identities.items.len();
         let mut unusable = 0;
         reader.open(&mut at, depth)?;
         let mut more = reader.first_element(&mut at);
         while more {
-            let mut usable = None;
-            if at.peek() == b'{' {
-                (at, usable) = self.identity(at, depth + 1)?;
+            let usable = if let Some(quick) = quick::identity(reader, &mut at, depth + 1) {
+                Some(quick)
+            } else if at.peek() == b'{' {
+                let (after, found) = self.identity(reader, at.mark(), depth + 1)?;
+                at = reader.cursor(after);
+                found
             } else {
                 reader.skip(&mut at, depth)?;
-            }
+                None
+            };
             match usable {
                 None => unusable += 1,
                 Some(identity) => {
                     let Event { names, arena, identities, .. } = &mut *self.event;
-                    let (place, new) = names.note(frame, identity.id, self.reader.record(), arena);
+                    let count = identities.items.len() - first;
+                    if count == 1 {
+                        names.note(frame, identities.items[first].id, reader.record(), arena);
+                    }
+                    // One alone, which is usual, need not be noted.
+                    let (place, new) = match count {
+                        0 => (0, true),
+                        _ => names.note(frame, identity.id, reader.record(), arena),
+                    };
                     if new {
                         identities.items.push(identity);
                     } else {
@@ -470,31 +548,30 @@ impl<'a> Profile<'a, '_> {
             more = reader.next_element(&mut at)?;
         }
         self.event.names.leave(frame);
-        Ok((at, unusable))
+        Ok((at.mark(), unusable))
     }
 
-    #[inline(always)]
-    fn identity(&mut self, mut at: Cursor, depth: u32) -> Read<(Cursor, Option<Identity>)> {
-        let reader = self.reader;
-        let spelling = self.plan.spelling;
-        let mut id = NO_FIELD;
-        let (mut primary, mut primary_rank) = (false, Rank::Unseen);
+    #[inline(never)]
+    fn identity(&mut self, reader: &Reader<'_>, from: Mark, depth: u32) -> Read<(Mark, Option<Identity>)> {
+        let mut at = reader.cursor(from);
+        let plan = self.plan;
+        let [mut id, mut primary] = [Field::UNSEEN; 2];
         reader.open(&mut at, depth)?;
         let mut key = reader.first_key(&mut at)?;
         while let Some(raw) = key.found() {
-            let text = self.text(raw);
-            match field_name(self.bytes(text), spelling) {
-                (b"id", rank) if rank >= id.rank => (at, id) = self.field(at, rank, depth)?,
-                (b"primary", rank) if rank >= primary_rank => {
-                    primary = at.peek() == b't';
-                    primary_rank = rank;
-                    reader.skip(&mut at, depth)?;
-                }
-                _ => reader.skip(&mut at, depth)?,
+            let value = self.field(reader, &mut at, depth)?;
+            let (name, rank) = field_name(self.name(reader, raw), plan.spelling);
+            match name.len() {
+                2 if name == b"id" => id.set(rank, value),
+                7 if name == b"primary" => primary.set(rank, value),
+                _ => {}
             }
             key = reader.next_key(&mut at)?;
         }
-        let usable = id.kind == Kind::Text && !self.bytes(id.text).is_empty();
-        Ok((at, usable.then_some(Identity { id: id.text, primary, repeated: false })))
+        if !id.is_text() || id.value.raw.start() == id.value.raw.end() {
+            return Ok((at.mark(), None));
+        }
+        let primary = primary.value.kind == Kind::True;
+        Ok((at.mark(), Some(Identity { id: self.text(reader, id.value.raw), primary, repeated: false })))
     }
 }

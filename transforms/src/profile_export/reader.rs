@@ -25,7 +25,7 @@ pub(crate) struct Raw {
 impl Raw {
     const ESCAPED: u32 = 1 << 31;
     /// In the place of a key: there is none. A string cannot start at 0.
-    const NONE: Self = Self { start: 0, end: 0 };
+    pub(crate) const NONE: Self = Self { start: 0, end: 0 };
 
     #[inline(always)]
     fn new(start: usize, end: usize, escaped: bool) -> Self {
@@ -58,9 +58,12 @@ impl Raw {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reader<'a> {
     record: &'a [u8],
-    quotes: &'a [u32],
+    /// Where strings end, in order.
+    ends: &'a [u32],
     escapes: &'a [u32],
     max_depth: u32,
+    /// The first key has a space after its colon: a hint at the style of the whole record.
+    spaced: bool,
 }
 
 /// Where the reading is at. A few words that go by value, so that they live in registers: behind a reference every step would
@@ -69,13 +72,25 @@ pub(crate) struct Reader<'a> {
 pub(crate) struct Cursor {
     /// The next byte to look at.
     at: usize,
-    /// The first entry of `quotes` that is not before `at`.
-    quote: usize,
+    /// How many strings have been passed: the next one ends at this entry of `ends`.
+    string: usize,
     /// The byte at `at`; 0, which no token starts with, at the end.
     byte: u8,
 }
 
+/// A cursor on the way from one function to the next: two words fit into registers there, three do not.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    at: usize,
+    string: usize,
+}
+
 impl Cursor {
+    #[inline(always)]
+    pub(crate) fn mark(self) -> Mark {
+        Mark { at: self.at, string: self.string }
+    }
+
     #[inline(always)]
     pub(crate) fn at(self) -> usize {
         self.at
@@ -91,7 +106,7 @@ impl Cursor {
 /// Levels of nesting that `skip` can remember; `max_depth` is at most 1000.
 const LEVELS: usize = 1024;
 
-/// One bit a level: is the container at this level an object?
+/// One bit a level: is the container around this level an object?
 struct Levels {
     bits: [u64; LEVELS / 64],
     top: usize,
@@ -106,20 +121,111 @@ impl Levels {
     }
 
     #[inline(always)]
-    fn in_object(&self) -> bool {
-        self.bits[self.top / 64 % (LEVELS / 64)] >> (self.top % 64) & 1 == 1
+    fn pop(&mut self) -> bool {
+        let object = self.bits[self.top / 64 % (LEVELS / 64)] >> (self.top % 64) & 1 == 1;
+        self.top -= 1;
+        object
     }
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(record: &'a [u8], index: &'a Index, max_depth: u32) -> Self {
         debug_assert!((max_depth as usize) < LEVELS);
-        Self { record, quotes: index.quotes(), escapes: index.escapes(), max_depth }
+        let ends = index.ends();
+        let after_first = ends.first().and_then(|end| record.get(*end as usize + 2));
+        Self { record, ends, escapes: index.escapes(), max_depth, spaced: after_first == Some(&b' ') }
     }
 
     #[inline(always)]
     pub(crate) fn record(&self) -> &'a [u8] {
         self.record
+    }
+
+    /// Whether no string of the record has an escape.
+    #[inline(always)]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.escapes.is_empty()
+    }
+
+    /// If an object with a key is next, at a depth that is allowed, the place of the key. Only `quick_` functions may follow,
+    /// until `quick_close` tells that the object is closed.
+    #[inline(always)]
+    pub(crate) fn quick_open(&self, cursor: Cursor, depth: u32) -> Option<Cursor> {
+        let open = depth <= self.max_depth && self.next_is(cursor, b"{\"");
+        open.then_some(Cursor { at: cursor.at + 1, ..cursor })
+    }
+
+    #[inline(always)]
+    fn next_is<const N: usize>(&self, cursor: Cursor, bytes: &[u8; N]) -> bool {
+        self.record.get(cursor.at..).and_then(|rest| rest.first_chunk()) == Some(bytes)
+    }
+
+    /// For records without escapes: if a member with this name and a string is next, its value, and the cursor goes to after
+    /// it. The name is given as it is written before the value, without and with a space after the colon. Everything that
+    /// makes this a member has been checked then.
+    #[inline(always)]
+    pub(crate) fn quick_text<const N: usize, const S: usize>(
+        &self,
+        cursor: &mut Cursor,
+        tight: &[u8; N],
+        spaced: &[u8; S],
+    ) -> Option<Raw> {
+        let start = if self.next_is(*cursor, tight) {
+            cursor.at + N
+        } else if self.spaced && self.next_is(*cursor, spaced) {
+            cursor.at + S
+        } else {
+            return None;
+        };
+        let end = *self.ends.get(cursor.string + 1)? as usize;
+        cursor.string += 2;
+        cursor.at = end + 1;
+        Some(Raw::new(start, end, false))
+    }
+
+    /// Like `quick_text` for a member with `true` or `false`.
+    #[inline(always)]
+    pub(crate) fn quick_flag<const N: usize, const S: usize>(
+        &self,
+        cursor: &mut Cursor,
+        tight: &[u8; N],
+        spaced: &[u8; S],
+    ) -> Option<bool> {
+        let start = if self.next_is(*cursor, tight) {
+            cursor.at + N
+        } else if self.spaced && self.next_is(*cursor, spaced) {
+            cursor.at + S
+        } else {
+            return None;
+        };
+        let (flag, length) = match self.record.get(start..)? {
+            [b't', b'r', b'u', b'e', ..] => (true, 4),
+            [b'f', b'a', b'l', b's', b'e', ..] => (false, 5),
+            _ => return None,
+        };
+        cursor.string += 1;
+        cursor.at = start + length;
+        Some(flag)
+    }
+
+    /// If `}` is next, goes past it; if `,"` or `, "`, to the key. Which of both, or `None`.
+    #[inline(always)]
+    pub(crate) fn quick_close(&self, cursor: &mut Cursor) -> Option<bool> {
+        match self.record.get(cursor.at..cursor.at + 2)? {
+            b",\"" => {
+                cursor.at += 1;
+                Some(false)
+            }
+            b", " if self.byte(cursor.at + 2) == b'"' => {
+                cursor.at += 2;
+                Some(false)
+            }
+            [b'}', byte] => {
+                *cursor = Cursor { at: cursor.at + 1, byte: *byte, ..*cursor };
+                Some(true)
+            }
+            _ => None,
+        }
     }
 
     /// The byte at `at`; 0 after the end.
@@ -128,9 +234,15 @@ impl<'a> Reader<'a> {
         self.record.get(at).copied().unwrap_or(0)
     }
 
+    /// The cursor at a mark.
+    #[inline(always)]
+    pub(crate) fn cursor(&self, mark: Mark) -> Cursor {
+        Cursor { at: mark.at, string: mark.string, byte: self.byte(mark.at) }
+    }
+
     /// A cursor at the first token.
     pub(crate) fn start(&self) -> Cursor {
-        let mut cursor = Cursor { at: 0, quote: 0, byte: self.byte(0) };
+        let mut cursor = Cursor { at: 0, string: 0, byte: self.byte(0) };
         self.space(&mut cursor);
         cursor
     }
@@ -170,9 +282,8 @@ impl<'a> Reader<'a> {
     /// The end of the string whose opening quote is the next byte.
     #[inline(always)]
     fn string_end(&self, cursor: &mut Cursor) -> Read<usize> {
-        debug_assert_eq!(self.quotes.get(cursor.quote).map(|q| *q as usize), Some(cursor.at));
-        let Some(end) = self.quotes.get(cursor.quote + 1) else { return Err(Broken::Json) };
-        cursor.quote += 2;
+        let Some(end) = self.ends.get(cursor.string) else { return Err(Broken::Json) };
+        cursor.string += 1;
         Ok(*end as usize)
     }
 
@@ -207,21 +318,25 @@ impl<'a> Reader<'a> {
         let end = self.string_end(cursor)?;
         match self.record.get(end + 1..end + 3) {
             Some([b':', byte]) if *byte > b' ' => (cursor.at, cursor.byte) = (end + 2, *byte),
-            _ => *cursor = self.after_colon(*cursor, end + 1)?,
+            _ => {
+                let after = self.after_colon(Mark { at: end + 1, ..cursor.mark() })?;
+                *cursor = self.cursor(after);
+            }
         }
         Ok(end)
     }
 
     /// The value after a colon with white space around it.
     #[inline(never)]
-    fn after_colon(&self, mut cursor: Cursor, at: usize) -> Read<Cursor> {
-        self.go_to_token(&mut cursor, at);
+    fn after_colon(&self, mark: Mark) -> Read<Mark> {
+        let mut cursor = self.cursor(mark);
+        self.go_to_token(&mut cursor, mark.at);
         if cursor.byte != b':' {
             return Err(Broken::Json);
         }
         let at = cursor.at + 1;
         self.go_to_token(&mut cursor, at);
-        Ok(cursor)
+        Ok(cursor.mark())
     }
 
     /// Steps into the container whose opening bracket is the next byte and which lies at this depth.
@@ -301,25 +416,31 @@ impl<'a> Reader<'a> {
             let end = self.string_end(cursor)?;
             self.go(cursor, end + 1);
         } else {
-            *cursor = self.after_other(*cursor, depth)?;
+            let after = self.after_other(cursor.mark(), depth)?;
+            *cursor = self.cursor(after);
         }
         Ok(())
     }
 
     /// The place after the value, not a string, that is next.
     #[inline(never)]
-    fn after_other(&self, mut cursor: Cursor, depth: u32) -> Read<Cursor> {
+    fn after_other(&self, mark: Mark, depth: u32) -> Read<Mark> {
+        let mut cursor = self.cursor(mark);
         if matches!(cursor.byte, b'{' | b'[') {
-            return self.after_container(cursor, depth);
+            cursor = self.after_container(cursor, depth)?;
+        } else {
+            self.scalar(&mut cursor)?;
         }
-        self.scalar(&mut cursor)?;
-        Ok(cursor)
+        Ok(cursor.mark())
     }
 
     /// The place after the container that is next.
+    #[inline(always)]
     fn after_container(&self, mut cursor: Cursor, depth: u32) -> Read<Cursor> {
         let reader = *self;
-        let mut levels = Levels { bits: [0; LEVELS / 64], top: 0 };
+        let mut around = Levels { bits: [0; LEVELS / 64], top: 0 };
+        // Of the innermost container.
+        let mut object = false;
         loop {
             // A value is next.
             match cursor.byte {
@@ -328,9 +449,9 @@ impl<'a> Reader<'a> {
                     reader.go(&mut cursor, end + 1);
                 }
                 bracket @ (b'{' | b'[') => {
-                    let object = bracket == b'{';
-                    levels.push(object);
-                    reader.open(&mut cursor, depth + levels.top as u32)?;
+                    around.push(object);
+                    object = bracket == b'{';
+                    reader.open(&mut cursor, depth + around.top as u32)?;
                     if cursor.byte != bracket + 2 {
                         if object {
                             reader.skip_key(&mut cursor)?;
@@ -343,22 +464,20 @@ impl<'a> Reader<'a> {
             // A value has ended, or a container is empty: go on, or close.
             loop {
                 reader.space(&mut cursor);
+                let next = cursor.at + 1;
                 if cursor.byte == b',' {
-                    let next = cursor.at + 1;
                     reader.go_to_token(&mut cursor, next);
-                    if levels.in_object() {
+                    if object {
                         reader.skip_key(&mut cursor)?;
                     }
                     break;
                 }
-                let closing = if levels.in_object() { b'}' } else { b']' };
-                if cursor.byte != closing {
+                if cursor.byte != if object { b'}' } else { b']' } {
                     return Err(Broken::Json);
                 }
-                let next = cursor.at + 1;
                 reader.go(&mut cursor, next);
-                levels.top -= 1;
-                if levels.top == 0 {
+                object = around.pop();
+                if around.top == 0 {
                     return Ok(cursor);
                 }
             }

@@ -2,7 +2,7 @@
 //! In: positions found by `reader.rs`.  Out: slices, and names in platform spelling.
 //! Never: owns bytes. A string without escapes stays in the record; one with escapes is decoded once into the arena.
 
-/// Set in [`Text::at`] when the characters are in the arena and not in the record.
+/// Set in [`Text`]'s end when the characters are in the arena and not in the record.
 const IN_ARENA: u32 = 1 << 31;
 /// Longer records are refused: positions have 31 bits, and the arena may need a multiple of the record. A Kinesis
 /// record has 10 MiB at most, so that nothing useful is lost.
@@ -11,47 +11,51 @@ pub(crate) const LONGEST_RECORD_BYTES: usize = 1 << 28;
 /// The decoded characters of one string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Text {
-    at: u32,
-    len: u32,
+    start: u32,
+    end: u32,
 }
 
 impl Text {
-    pub(crate) const NONE: Self = Self { at: u32::MAX, len: 0 };
+    pub(crate) const NONE: Self = Self { start: u32::MAX, end: 0 };
 
+    #[inline(always)]
     pub(crate) fn in_record(start: usize, end: usize) -> Self {
-        Self { at: start as u32, len: (end - start) as u32 }
+        Self { start: start as u32, end: end as u32 }
     }
 
     pub(crate) fn in_arena(start: usize, end: usize) -> Self {
-        Self { at: start as u32 | IN_ARENA, len: (end - start) as u32 }
+        Self { start: start as u32, end: end as u32 | IN_ARENA }
     }
 
+    #[inline(always)]
     pub(crate) fn is_none(self) -> bool {
-        self.at == u32::MAX
+        self.start == u32::MAX
     }
 
+    #[inline(always)]
     pub(crate) fn is_in_arena(self) -> bool {
-        self.at & IN_ARENA != 0
+        self.end & IN_ARENA != 0
     }
 
+    #[inline(always)]
     pub(crate) fn start(self) -> usize {
-        (self.at & !IN_ARENA) as usize
+        self.start as usize
     }
 
-    pub(crate) fn len(self) -> usize {
-        self.len as usize
+    #[inline(always)]
+    pub(crate) fn end(self) -> usize {
+        (self.end & !IN_ARENA) as usize
     }
 
     #[inline(always)]
     pub(crate) fn of<'a>(self, record: &'a [u8], arena: &'a [u8]) -> &'a [u8] {
         let whole = if self.is_in_arena() { arena } else { record };
-        let start = self.start();
-        &whole[start..start + self.len()]
+        &whole[self.start()..self.end()]
     }
 
     /// The same text without its first `n` bytes.
     pub(crate) fn skip(self, n: usize) -> Self {
-        Self { at: self.at + n as u32, len: self.len - n as u32 }
+        Self { start: self.start + n as u32, end: self.end }
     }
 }
 

@@ -47,23 +47,17 @@ impl Triggers {
         self.memory.held_bytes()
     }
 
-    /// Decides. `any_attribute`: at least one mapped attribute exists.
+    /// Decides.
     #[inline]
-    pub(crate) fn decide(
-        &mut self,
-        event: &Event,
-        plan: &Plan,
-        record: &[u8],
-        any_attribute: bool,
-    ) -> Outcome {
+    pub(crate) fn decide(&mut self, event: &Event, plan: &Plan, record: &[u8]) -> Outcome {
         match plan.trigger {
             Trigger::Every => Outcome::Export,
-            Trigger::Relevant => relevant(event, plan, any_attribute),
-            Trigger::Change => self.change(event, plan, record, any_attribute),
+            Trigger::Relevant => relevant(event, plan),
+            Trigger::Change => self.change(event, plan, record),
         }
     }
 
-    fn change(&mut self, event: &Event, plan: &Plan, record: &[u8], any_attribute: bool) -> Outcome {
+    fn change(&mut self, event: &Event, plan: &Plan, record: &[u8]) -> Outcome {
         let mapped = self.classify(event, plan, record);
         let key = identities::key(event, plan, record).map(|(namespace, identity)| {
             let arena = &event.arena;
@@ -86,7 +80,7 @@ impl Triggers {
         };
         self.fingerprint(event, plan, record);
         let attributes_changed = if plan.attribute_write {
-            any_attribute
+            event.has_attribute()
         } else {
             self.memory.attributes_differ(slot, &self.known)
         };
@@ -121,7 +115,7 @@ impl Triggers {
                 let class = match membership.status {
                     Status::Realized | Status::Existing => MEMBER,
                     Status::Exited => EXITED,
-                    Status::Other(_) => continue,
+                    Status::Other => continue,
                 };
                 all.any = true;
                 all.transition |= membership.status != Status::Existing;
@@ -174,10 +168,10 @@ impl Triggers {
     }
 }
 
-fn relevant(event: &Event, plan: &Plan, any_attribute: bool) -> Outcome {
+fn relevant(event: &Event, plan: &Plan) -> Outcome {
     let mut in_m = event.memberships.items_alive().filter(|membership| {
         membership.ignored.is_none()
-            && !matches!(membership.status, Status::Other(_))
+            && !matches!(membership.status, Status::Other)
             && (!plan.has_segments() || membership.mapped != NOT_MAPPED)
     });
     let mut any = false;
@@ -187,7 +181,7 @@ fn relevant(event: &Event, plan: &Plan, any_attribute: bool) -> Outcome {
     });
     if plan.has_segments() && !any {
         Outcome::Skipped(SkipReason::NoMappedSegment)
-    } else if transition || any_attribute {
+    } else if transition || event.has_attribute() {
         Outcome::Export
     } else {
         Outcome::Skipped(SkipReason::NoRelevantChange)

@@ -1,102 +1,90 @@
-//! Write: JSON text into one buffer that keeps its length, so that short copies are a few fixed-size moves.
-//! In: slices and constants.  Out: the first `n` bytes of the buffer.
+//! Write: JSON text into a buffer of fixed length, so that short copies are a few moves of fixed size and what is left of it stays in
+//! registers.
+//! In: slices and constants.  Out: how much was written, or that it did not fit; then the caller tries again with more room.
 //! Never: escapes more than JSON needs (specification, 4.5).
 
-/// Copies up to this many bytes with moves of fixed size, garbage after the end included.
+/// Up to this many bytes are copied with moves of fixed size, garbage after the end included.
 const SHORT_BYTES: usize = 48;
 
-/// An output buffer. Bytes past `len` are garbage.
-#[derive(Debug, Default)]
-pub(crate) struct Writer {
-    buffer: Vec<u8>,
-    len: usize,
+/// The unwritten rest of a buffer. Once something has not fitted, it is empty.
+pub(crate) struct Writer<'b> {
+    rest: &'b mut [u8],
+    full: bool,
 }
 
-impl Writer {
-    pub(crate) fn clear(&mut self) {
-        self.len = 0;
+impl<'b> Writer<'b> {
+    pub(crate) fn new(buffer: &'b mut [u8]) -> Self {
+        Self { rest: buffer, full: false }
     }
 
-    pub(crate) fn written(&self) -> &[u8] {
-        &self.buffer[..self.len]
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Gives memory back that a giant record left behind.
-    pub(crate) fn shrink(&mut self, most: usize) {
-        if self.buffer.len() > most {
-            self.buffer.truncate(most);
-            self.buffer.shrink_to_fit();
-        }
-    }
-
-    /// Makes sure that `more` bytes and one short copy fit.
-    pub(crate) fn reserve(&mut self, more: usize) {
-        let needed = self.len + more + SHORT_BYTES;
-        if needed > self.buffer.len() {
-            self.grow(needed);
-        }
-    }
-
-    #[cold]
-    fn grow(&mut self, needed: usize) {
-        self.buffer.resize(needed.next_power_of_two().max(4096), 0);
+    /// How many bytes of the buffer are left, unless something did not fit.
+    pub(crate) fn finish(self) -> Option<usize> {
+        (!self.full).then_some(self.rest.len())
     }
 
     #[inline(always)]
     pub(crate) fn put(&mut self, bytes: &[u8]) {
-        let end = self.len + bytes.len();
-        if end > self.buffer.len() {
-            self.grow(end);
+        match std::mem::take(&mut self.rest).split_at_mut_checked(bytes.len()) {
+            Some((slot, rest)) => {
+                slot.copy_from_slice(bytes);
+                self.rest = rest;
+            }
+            None => self.full = true,
         }
-        self.buffer[self.len..end].copy_from_slice(bytes);
-        self.len = end;
     }
 
     /// Writes a constant.
     #[inline(always)]
     pub(crate) fn fixed<const N: usize>(&mut self, bytes: &[u8; N]) {
-        match self.buffer.get_mut(self.len..).and_then(|rest| rest.first_chunk_mut::<N>()) {
-            Some(slot) => {
+        match std::mem::take(&mut self.rest).split_first_chunk_mut::<N>() {
+            Some((slot, rest)) => {
                 *slot = *bytes;
-                self.len += N;
+                self.rest = rest;
             }
-            None => self.put(bytes),
+            None => self.full = true,
         }
     }
 
-    /// Writes `whole[start..start + len]`.
+    /// Writes `whole[start..end]`.
     #[inline(always)]
-    pub(crate) fn part(&mut self, whole: &[u8], start: usize, len: usize) {
-        if len <= SHORT_BYTES
-            && let Some(from) = whole.get(start..).and_then(|rest| rest.first_chunk::<SHORT_BYTES>())
-            && let Some(to) =
-                self.buffer.get_mut(self.len..).and_then(|rest| rest.first_chunk_mut::<SHORT_BYTES>())
+    pub(crate) fn part(&mut self, whole: &[u8], start: usize, end: usize) {
+        let from = whole.get(start..).and_then(|rest| rest.first_chunk::<SHORT_BYTES>());
+        if let Some(from) = from
+            && let Some(to) = self.rest.first_chunk_mut::<SHORT_BYTES>()
+            && end - start <= SHORT_BYTES
         {
             *to = *from;
-            self.len += len;
-            return;
+            self.rest = &mut std::mem::take(&mut self.rest)[end - start..];
+        } else {
+            self.put(&whole[start..end]);
         }
-        self.put(&whole[start..start + len]);
-    }
-
-    /// Takes back the last byte.
-    pub(crate) fn unput(&mut self) {
-        self.len -= 1;
     }
 
     /// Writes text that may need escapes, without quotes.
+    #[inline(always)]
     pub(crate) fn escaped(&mut self, text: &[u8]) {
-        escape_with(text, |piece| self.put(piece));
+        match escape_into_slice(text, self.rest) {
+            Some(written) => self.rest = &mut std::mem::take(&mut self.rest)[written..],
+            None => {
+                self.rest = &mut [];
+                self.full = true;
+            }
+        }
     }
+}
 
-    /// Turns what was written from `start` on into ASCII lower case.
-    pub(crate) fn lower_since(&mut self, start: usize) {
-        self.buffer[start..self.len].make_ascii_lowercase();
-    }
+/// Writes text with escapes; gives its length, if it fits.
+#[inline(never)]
+fn escape_into_slice(text: &[u8], buffer: &mut [u8]) -> Option<usize> {
+    let (mut at, mut fits) = (0, true);
+    escape_with(text, |piece| match buffer.get_mut(at..at + piece.len()) {
+        Some(slot) => {
+            slot.copy_from_slice(piece);
+            at += piece.len();
+        }
+        None => fits = false,
+    });
+    fits.then_some(at)
 }
 
 /// Appends text with JSON's escapes, without quotes.

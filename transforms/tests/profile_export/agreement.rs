@@ -165,7 +165,7 @@ proptest! {
         before in 0..70_usize,
         after in 0..70_usize,
     ) {
-        let text = node.to_text(Style { space: "", escapes });
+        let text = node.to_text(Style { space: "", inside: "", escapes });
         let record = format!("{}{text}{}", " ".repeat(before), "\n".repeat(after));
         agree(&config, &[record.into_bytes()])?;
     }

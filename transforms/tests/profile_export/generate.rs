@@ -17,16 +17,20 @@ pub enum Node {
 /// How a document is written.
 #[derive(Clone, Copy, Debug)]
 pub struct Style {
-    /// Between tokens.
+    /// After colons and commas.
     pub space: &'static str,
+    /// Everywhere else between tokens.
+    pub inside: &'static str,
     /// Every how manieth character is written as an escape; 0: none.
     pub escapes: usize,
 }
 
 pub fn style() -> impl Strategy<Value = Style> {
-    let space = prop_oneof![4 => Just(""), 2 => Just(" "), 1 => Just("\n  "), 1 => Just("\r\n\t")];
+    let space = prop_oneof![
+        4 => Just(("", "")), 2 => Just((" ", "")), 1 => Just((" ", " ")), 1 => Just(("\n  ", "")), 1 => Just(("", "\r\n\t")),
+    ];
     let escapes = prop_oneof![4 => Just(0), 1 => Just(1), 1 => Just(3)];
-    (space, escapes).prop_map(|(space, escapes)| Style { space, escapes })
+    (space, escapes).prop_map(|((space, inside), escapes)| Style { space, inside, escapes })
 }
 
 impl Node {
@@ -39,28 +43,31 @@ impl Node {
                 for (i, item) in items.iter().enumerate() {
                     if i > 0 {
                         out.push(',');
+                        out.push_str(style.space);
                     }
-                    out.push_str(style.space);
+                    out.push_str(style.inside);
                     item.write(style, out);
-                    out.push_str(style.space);
+                    out.push_str(style.inside);
                 }
-                out.push_str(style.space);
+                out.push_str(style.inside);
                 out.push(']');
             }
             Node::Map(members) => {
                 out.push('{');
-                out.push_str(style.space);
+                out.push_str(style.inside);
                 for (i, (key, value)) in members.iter().enumerate() {
                     if i > 0 {
                         out.push(',');
                         out.push_str(style.space);
                     }
                     write_text(key, style, out);
+                    out.push_str(style.inside);
                     out.push(':');
                     out.push_str(style.space);
                     value.write(style, out);
+                    out.push_str(style.inside);
                 }
-                out.push_str(style.space);
+                out.push_str(style.inside);
                 out.push('}');
             }
         }

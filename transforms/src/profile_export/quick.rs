@@ -1,0 +1,76 @@
+//! Quick: memberships and identities as they mostly look: objects of plain strings, without escapes or prefixes, and
+//! without white space other than one space after a colon or comma.
+//! In: a reader and a cursor.  Out: what `profile.rs` would have found, and the cursor after it; or `None` and the cursor where it was,
+//! and then `profile.rs` reads it.
+//! Never: accepts what the careful way would read otherwise (the tests compare both with a third).
+
+use super::event::{Identity, Membership, Status};
+use super::plan::Plan;
+use super::reader::{Cursor, Raw, Reader};
+use super::text::Text;
+
+/// The membership that is next, of a segment with this id and mapping.
+#[inline(always)]
+pub(crate) fn membership(
+    reader: &Reader<'_>,
+    at: &mut Cursor,
+    plan: &Plan,
+    (id, mapped): (Text, u32),
+    depth: u32,
+) -> Option<Membership> {
+    if !reader.is_plain() || plan.needs_clock() {
+        return None;
+    }
+    let (mut status, mut time) = (Raw::NONE, Raw::NONE);
+    let mut cursor = reader.quick_open(*at, depth)?;
+    loop {
+        if let Some(value) =
+            reader.quick_text(&mut cursor, b"\"lastQualificationTime\":\"", b"\"lastQualificationTime\": \"")
+        {
+            time = value;
+        } else if let Some(value) = reader.quick_text(&mut cursor, b"\"status\":\"", b"\"status\": \"") {
+            status = value;
+        } else {
+            reader.quick_text(&mut cursor, b"\"version\":\"", b"\"version\": \"")?;
+        }
+        if reader.quick_close(&mut cursor)? {
+            break;
+        }
+    }
+    let status = match reader.record().get(status.start()..status.end())? {
+        b"realized" => Status::Realized,
+        b"existing" => Status::Existing,
+        b"exited" => Status::Exited,
+        _ => return None,
+    };
+    *at = cursor;
+    let time = time.found().map_or(Text::NONE, |raw| Text::in_record(raw.start(), raw.end()));
+    Some(Membership { id, time, word: Text::NONE, mapped, status, ignored: None })
+}
+
+/// The identity that is next.
+#[inline(always)]
+pub(crate) fn identity(reader: &Reader<'_>, at: &mut Cursor, depth: u32) -> Option<Identity> {
+    if !reader.is_plain() {
+        return None;
+    }
+    let (mut id, mut primary) = (Raw::NONE, false);
+    let mut cursor = reader.quick_open(*at, depth)?;
+    loop {
+        if let Some(value) = reader.quick_text(&mut cursor, b"\"id\":\"", b"\"id\": \"") {
+            id = value;
+        } else if let Some(flag) = reader.quick_flag(&mut cursor, b"\"primary\":", b"\"primary\": ") {
+            primary = flag;
+        } else {
+            reader.quick_text(&mut cursor, b"\"authenticatedState\":\"", b"\"authenticatedState\": \"")?;
+        }
+        if reader.quick_close(&mut cursor)? {
+            break;
+        }
+    }
+    if id.start() == id.end() {
+        return None;
+    }
+    *at = cursor;
+    Some(Identity { id: Text::in_record(id.start(), id.end()), primary, repeated: false })
+}
