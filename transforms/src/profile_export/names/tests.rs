@@ -1,3 +1,5 @@
+//! Tests of names: tables find what they hold and nothing else, and a repeated or colliding name is settled by the rules.
+
 #![allow(clippy::unwrap_used)]
 
 use super::*;
@@ -19,7 +21,11 @@ fn texts(names: &[String]) -> (Vec<u8>, Vec<Text>) {
 #[test]
 fn a_table_finds_its_names_and_no_others() {
     for count in [0, 1, 2, 7, 50, 1000] {
-        for name in [|n: u32| format!("{n}"), |n| format!("same start {n:06} m {n:06} same end"), |n| "x".repeat(n as usize)] {
+        for name in [
+            |n: u32| format!("{n}"),
+            |n| format!("same start {n:06} m {n:06} same end"),
+            |n| "x".repeat(n as usize),
+        ] {
             let table = NameTable::new((0..count).map(|n| (name(n).into_bytes(), n)));
             for n in 0..count {
                 assert_eq!(table.find(name(n).as_bytes()), Some(n));
