@@ -216,11 +216,14 @@ impl Site {
         let port = std::mem::replace(&mut *self.port.lock().unwrap(), Port::Moving);
         let port = match port {
             Port::Up { token, accepting, connections } => {
+                // Bound before the listener is closed: the port comes from the range of outgoing connections, and one of
+                // another test would take it while nobody holds it. Bound and not listening, it refuses.
+                let held = socket(self.address.port()).unwrap();
                 token.cancel();
                 accepting.await.unwrap();
                 connections.close();
                 connections.wait().await;
-                Port::Down(socket(self.address.port()).unwrap())
+                Port::Down(held)
             }
             other => other,
         };
@@ -254,6 +257,8 @@ impl Drop for Site {
 fn socket(port: u16) -> io::Result<TcpSocket> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
+    // For the socket that holds the port while the server is down.
+    socket.set_reuseport(true)?;
     socket.bind((Ipv4Addr::LOCALHOST, port).into())?;
     Ok(socket)
 }
