@@ -1,7 +1,7 @@
 //! Promise 5, and what happens to a stream in mid-run: rate limits, one slow shard, splits, a stream that ignores keys.
 
 use super::pipeline::{Pipeline, events, tagger, tags};
-use super::support::{Distribution, Fault, FaultServer, Rate, StreamSpec};
+use super::support::{Distribution, Fault, FaultServer, Operation, Rate, StreamSpec};
 
 #[test]
 fn at_the_streams_limit_nothing_is_lost_and_few_attempts_are_throttled() {
@@ -17,6 +17,26 @@ fn at_the_streams_limit_nothing_is_lost_and_few_attempts_are_throttled() {
     kinesis.ledger().audit(tags(12_000, 4000)).assert_kept();
     let share = kinesis.requests().throttled_share();
     assert!(share < 0.4, "{share} of the attempts throttled, the first burst included");
+}
+
+#[test]
+fn shards_are_listed_once_where_that_is_granted_and_not_a_word_is_said_where_not() {
+    for granted in [true, false] {
+        let mut builder = FaultServer::builder().stream("profiles", 4).keep_tags(tagger);
+        if !granted {
+            builder = builder.deny(Operation::ListShards);
+        }
+        let kinesis = builder.start_on_thread();
+        let ended = Pipeline::stdin(&kinesis, "").run(events(2000, 500));
+        ended.assert_delivered(2000);
+        let listings: Vec<_> = kinesis.requests().of(Operation::ListShards).map(|log| log.status).collect();
+        assert_eq!(listings, [Some(if granted { 200 } else { 400 })]);
+        assert!(
+            !ended.words.contains("ListShards") && !ended.words.contains("AccessDenied"),
+            "{}",
+            ended.words
+        );
+    }
 }
 
 #[test]

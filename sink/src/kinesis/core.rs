@@ -26,6 +26,7 @@ use super::inflight::InFlight;
 use super::lanes::{Lanes, Room};
 use super::limits::PARTIAL_REQUESTS_MAX;
 use super::record::{FateId, Moment, Record, RecordId, Records};
+use super::shard_list::ListedShard;
 use super::trial::Trial;
 use super::weather::Weather;
 
@@ -152,6 +153,11 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// The service's own list of the stream's open shards.
+    pub fn shards_listed(&mut self, now: Moment, shards: &[ListedShard]) {
+        self.lanes.listed(now, shards);
     }
 
     /// A record that never was one (no key, too long a key): it is only counted, told and settled.

@@ -5,6 +5,7 @@
 
 use super::lane::Lane;
 use super::record::{Moment, RecordId, Records};
+use super::shard_list::ListedShard;
 use super::shard_map::{Learned, ShardIndex, ShardMap, key_hash};
 use super::throttle::{Meter, Pace};
 
@@ -127,6 +128,16 @@ impl Lanes {
         self.seen = self.seen.wrapping_add(1);
         !self.map.is_auto()
             && (!self.paced.is_empty() || self.seen <= LEARN_FIRST || self.seen.is_multiple_of(LEARN_EVERY))
+    }
+
+    /// The service's own list of the stream's open shards.
+    pub fn listed(&mut self, now: Moment, shards: &[ListedShard]) {
+        for listed in shards {
+            if let Some(shard) = self.map.shard(&listed.name) {
+                self.map.listed(shard, listed.low, listed.high, now);
+            }
+        }
+        self.stale = true;
     }
 
     /// A record with this key, in a request sent at `sent`, landed on `shard`.

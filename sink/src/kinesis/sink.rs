@@ -32,6 +32,7 @@ use super::intake::Intake;
 use super::limits;
 use super::put::{Attempt, KinesisClient};
 use super::record::Moment;
+use super::shard_list::{ListedShard, list_shards};
 use super::telemetry::Telemetry;
 use super::verdict::Trouble;
 
@@ -47,6 +48,7 @@ const DEAD_LETTER_RETRY: Duration = Duration::from_secs(1);
 /// The sink, ready to run.
 pub struct KinesisSink {
     client: KinesisClient,
+    stream: String,
     core: Core,
     intake: Intake,
     writer: BodyWriter,
@@ -161,6 +163,7 @@ impl KinesisSink {
             });
         Ok(Self {
             client,
+            stream: config.stream_name.clone(),
             core: Core::new(settings, config.request.in_flight()),
             intake: Intake::new(
                 encoder,
@@ -194,6 +197,8 @@ struct Loop {
     sink: KinesisSink,
     started: Instant,
     requests: JoinSet<(Sealed, Attempt)>,
+    /// The stream's shards, asked for at the start.
+    listing: JoinSet<Vec<ListedShard>>,
     letters: JoinSet<Letters>,
     waiting_letters: Vec<Rejection>,
     letters_from: Option<Moment>,
@@ -210,6 +215,7 @@ impl Loop {
             sink,
             started: Instant::now(),
             requests: JoinSet::new(),
+            listing: JoinSet::new(),
             letters: JoinSet::new(),
             waiting_letters: Vec::new(),
             letters_from: None,
@@ -225,6 +231,8 @@ impl Loop {
     }
 
     async fn run(mut self, mut input: BoxStream<'_, EventArray>) {
+        let (client, stream) = (self.sink.client.clone(), self.sink.stream.clone());
+        self.listing.spawn(async move { list_shards(&client, &stream).await });
         loop {
             self.turn();
             if !self.open && self.sink.core.is_idle() {
@@ -236,6 +244,10 @@ impl Loop {
                 // whatever it is for is looked at in every turn.
                 biased;
                 Some(ended) = self.requests.join_next() => self.on_ended(ended),
+                Some(Ok(shards)) = self.listing.join_next() => {
+                    let now = self.now();
+                    self.sink.core.shards_listed(now, &shards);
+                }
                 Some(Ok(letters)) = self.letters.join_next() => self.on_letters(letters),
                 array = input.next(), if self.open && self.has_room() => {
                     self.on_array(array);

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod model;
+mod overload;
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use bytes::Bytes;
 
 use super::super::answer::Entry;
 use super::super::inflight::InFlight;
+use super::super::shard_list::ListedShard;
 use super::super::verdict::Trouble;
 use super::*;
 
@@ -225,6 +227,31 @@ fn an_outage_is_probed_by_one_request_at_a_time_and_ends_within_seconds() {
         }
     }
     assert!(now - back <= 3100, "{} ms after it was back", now - back);
+}
+
+#[test]
+fn a_listed_shard_is_paced_alone_before_anything_has_landed() {
+    let mut core = core(CoreSettings::default());
+    let half = u128::MAX / 2;
+    let shard = |n, low, high| ListedShard { name: format!("shardId-{n:012}"), low, high };
+    core.shards_listed(at(0), &[shard(0, 0, half), shard(1, half + 1, u128::MAX)]);
+    for key in 0..1000 {
+        put(&mut core, key, "x");
+    }
+    let sealed = core.next_request(at(0)).unwrap();
+    let is_low = |core: &Core, id: &RecordId| {
+        super::super::shard_map::key_hash(&core.record(*id).unwrap().key) <= half
+    };
+    // The message names no shard: only the list can tell whose refusals these are.
+    let answer = |core: &Core, id: &RecordId| match is_low(core, id) {
+        true => failed("ProvisionedThroughputExceededException"),
+        false => Entry::Stored { shard: "shardId-000000000001".into(), sequence: Cow::Borrowed("1") },
+    };
+    let entries: Vec<_> = sealed.records.iter().map(|id| answer(&core, id)).collect();
+    core.on_reply(at(10), sealed, Reply::Entries(&entries));
+    let next = core.next_request(at(10)).unwrap();
+    assert!(next.records.len() > 200, "the other shard's records go on: {}", next.records.len());
+    assert!(!next.records.iter().any(|id| is_low(&core, id)), "the refused shard waits");
 }
 
 #[test]

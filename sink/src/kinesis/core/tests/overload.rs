@@ -1,0 +1,124 @@
+//! Promise 5 in virtual time: twice the input that eight shards take, 15 ms away, and one shard slower than the others.
+//! In: shards with the service's two buckets each. Out: what each stored and refused once pacing has settled.
+
+use super::super::super::record::Record;
+use super::super::super::shard_map::key_hash;
+use super::*;
+
+const SHARDS: usize = 8;
+const ROUND_TRIP: Duration = Duration::from_millis(15);
+const BUDGET: usize = 45 * 1024 * 1024;
+/// Pacing has settled.
+const FROM: Duration = Duration::from_secs(5);
+const UNTIL: Duration = Duration::from_secs(20);
+
+/// One shard: 1,000 records/s and 1 MB/s times `speed`, a second's worth of burst.
+struct Shard {
+    speed: f64,
+    records: f64,
+    bytes: f64,
+    seen: Moment,
+    stored: usize,
+    refused: usize,
+    stored_bytes: usize,
+}
+
+impl Shard {
+    fn new(speed: f64) -> Self {
+        let (records, bytes) = (1e3 * speed, 1e6 * speed);
+        Self { speed, records, bytes, seen: Duration::ZERO, stored: 0, refused: 0, stored_bytes: 0 }
+    }
+
+    fn take(&mut self, now: Moment, weight: usize) -> bool {
+        let passed = now.saturating_sub(self.seen).as_secs_f64();
+        self.seen = now;
+        self.records = (self.records + 1e3 * self.speed * passed).min(1e3 * self.speed);
+        self.bytes = (self.bytes + 1e6 * self.speed * passed).min(1e6 * self.speed);
+        let granted = self.records >= 1.0 && self.bytes >= weight as f64;
+        if granted {
+            self.records -= 1.0;
+            self.bytes -= weight as f64;
+        }
+        if now >= FROM {
+            self.stored += usize::from(granted);
+            self.stored_bytes += if granted { weight } else { 0 };
+            self.refused += usize::from(!granted);
+        }
+        granted
+    }
+
+    /// The share of what it can take that it stored, whichever of its two limits binds.
+    fn used(&self) -> f64 {
+        let secs = (UNTIL - FROM).as_secs_f64() * self.speed;
+        (self.stored as f64 / (1e3 * secs)).max(self.stored_bytes as f64 / (1e6 * secs))
+    }
+}
+
+fn answer(shards: &mut [Shard], core: &Core, sealed: &Sealed, now: Moment) -> Vec<Entry<'static>> {
+    let width = u128::MAX / shards.len() as u128 + 1;
+    let entry = |id: &RecordId| {
+        let record = core.record(*id).unwrap();
+        let at = (key_hash(&record.key) / width) as usize;
+        let name = format!("shardId-{at:012}");
+        if shards[at].take(now, record.weight()) {
+            return Entry::Stored { shard: Cow::Owned(name), sequence: Cow::Borrowed("1") };
+        }
+        let message = format!("Rate exceeded for shard {name} in stream s under account 1.");
+        Entry::Failed {
+            code: Cow::Borrowed("ProvisionedThroughputExceededException"),
+            message: Cow::Owned(message),
+        }
+    };
+    sealed.records.iter().map(entry).collect()
+}
+
+/// Plays 20 seconds of records of `bytes` bytes with twice the shards' summed book rate as input, as far as the budget lets it in.
+fn played(speeds: [f64; SHARDS], bytes: usize) -> Vec<Shard> {
+    let mut shards: Vec<_> = speeds.into_iter().map(Shard::new).collect();
+    let mut core = core(CoreSettings::default());
+    let fate = core.open_fate(EventFinalizers::default());
+    let data = Bytes::from(vec![b'x'; bytes]);
+    let a_second = 2e3_f64.min(2e6 / bytes as f64) * SHARDS as f64;
+    let (mut now, mut entered) = (Duration::ZERO, 0_u64);
+    let mut under_way = std::collections::VecDeque::new();
+    while now < UNTIL {
+        while (entered as f64) < now.as_secs_f64() * a_second && core.held_bytes() < BUDGET {
+            let key = Bytes::from(format!("profile-{entered}"));
+            core.accept(Record::keyed(data.clone(), key, entered, fate, now));
+            entered += 1;
+        }
+        while let Some(sealed) = core.next_request(now) {
+            under_way.push_back((now, sealed));
+        }
+        // The service decides half a round trip after the request was sent; that is when its buckets are asked.
+        while under_way.front().is_some_and(|(sent, _)| now - *sent >= ROUND_TRIP) {
+            let (sent, sealed) = under_way.pop_front().unwrap();
+            let entries = answer(&mut shards, &core, &sealed, sent + ROUND_TRIP / 2);
+            core.on_reply(now, sealed, Reply::Entries(&entries));
+        }
+        now += Duration::from_millis(1);
+    }
+    shards
+}
+
+#[test]
+fn twice_the_input_uses_nearly_all_of_eight_shards_and_is_refused_little() {
+    // Limited by records, then by bytes, then by both.
+    for bytes in [300, 1500, 980] {
+        let shards = played([1.0; SHARDS], bytes);
+        let used = shards.iter().map(Shard::used).sum::<f64>() / SHARDS as f64;
+        let (stored, refused) =
+            shards.iter().fold((0, 0), |(s, r), shard| (s + shard.stored, r + shard.refused));
+        let share = refused as f64 / (stored + refused) as f64;
+        assert!(used >= 0.97, "{bytes} bytes: {used} of the capacity used");
+        assert!(share <= 0.02, "{bytes} bytes: {share} of the attempts refused");
+    }
+}
+
+#[test]
+fn one_shard_at_a_tenth_leaves_the_others_at_full_speed() {
+    let shards = played([1.0, 1.0, 1.0, 0.1, 1.0, 1.0, 1.0, 1.0], 700);
+    for (at, shard) in shards.iter().enumerate() {
+        assert!(shard.used() >= 0.97, "shard {at}: {} of its capacity used", shard.used());
+    }
+}
