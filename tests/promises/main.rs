@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a broken test should stop loudly")]
 
 mod bounded;
+mod capacity;
 mod delivery;
 mod pipeline;
 mod poison;

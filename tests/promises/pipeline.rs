@@ -59,7 +59,7 @@ transforms:
   export:
     type: profile_export
     inputs: [events]
-    attributes: [_test.seq]
+    attributes: [_test]
 sinks:
   kinesis:
     type: aws_kinesis_streams

@@ -20,6 +20,27 @@ fn at_the_streams_limit_nothing_is_lost_and_few_attempts_are_throttled() {
 }
 
 #[test]
+fn rate_limits_resets_splits_and_every_fault_together_lose_and_reorder_nothing() {
+    let kinesis = FaultServer::builder()
+        .stream("profiles", 8)
+        .rate_limits(true)
+        .seed(7)
+        .keep_tags(tagger)
+        .shuffle_within_requests()
+        .watch_keys()
+        .fault(Fault::record_failure().chance(0.2))
+        .fault(Fault::status(500).chance(0.3))
+        .fault(Fault::answer_lost().chance(0.3))
+        .fault(Fault::reset().chance(0.1))
+        .fault(Fault::split_all().at_request(40))
+        .start_on_thread();
+    Pipeline::stdin(&kinesis, "").run(events(12_000, 3000)).assert_delivered(12_000);
+    kinesis.ledger().audit(tags(12_000, 3000)).assert_kept();
+    assert!(kinesis.open_shards("profiles").len() > 8, "the split came in mid-run");
+    assert_eq!(kinesis.requests().key_overlaps(), 0);
+}
+
+#[test]
 fn shards_are_listed_once_where_that_is_granted_and_not_a_word_is_said_where_not() {
     for granted in [true, false] {
         let mut builder = FaultServer::builder().stream("profiles", 4).keep_tags(tagger);
