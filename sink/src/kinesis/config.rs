@@ -3,6 +3,8 @@
 //! Never: touches the network before `build`.
 
 mod options;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
