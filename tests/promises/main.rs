@@ -2,6 +2,7 @@
 //! One module a promise; `pipeline` starts the program, `support` is the other side.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a broken test should stop loudly")]
 
+mod aggregation;
 mod bounded;
 mod capacity;
 mod delivery;

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::aggregate::user_records;
+
 /// What a test knows a record by: whose it is, and its place among that key's records (rising).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tag {
@@ -148,14 +150,29 @@ impl Ledger {
         self.fates[request as usize] = fate;
     }
 
-    /// Stores one record and gives its sequence number.
-    pub(super) fn store(&mut self, place: Place, key: &str, data: Bytes) -> u64 {
+    /// Stores one record and gives its sequence number. A tagger sees user records: an aggregate is stored as what it carries.
+    pub(super) fn store(&mut self, place: &Place, key: &str, data: Bytes) -> u64 {
+        match &self.keep {
+            Keep::Everything => self.push(place, None, Some((key, data))),
+            Keep::TagAndEverything(tagger) => {
+                let tagger = tagger.clone();
+                for (key, data) in user_records(key, data) {
+                    let tag = tagger(&key, &data);
+                    self.push(place, tag, Some((&key, data)));
+                }
+            }
+            Keep::TagOnly(tagger) => {
+                let tagger = tagger.clone();
+                for (key, data) in user_records(key, data) {
+                    self.push(place, tagger(&key, &data), None);
+                }
+            }
+        }
+        self.sequence
+    }
+
+    fn push(&mut self, place: &Place, tag: Option<Tag>, kept: Option<(&str, Bytes)>) {
         self.sequence += 1;
-        let (tag, everything) = match &self.keep {
-            Keep::Everything => (None, true),
-            Keep::TagAndEverything(tagger) => (tagger(key, &data), true),
-            Keep::TagOnly(tagger) => (tagger(key, &data), false),
-        };
         self.stored.push(Stored {
             sequence: self.sequence,
             stream: place.stream,
@@ -163,9 +180,8 @@ impl Ledger {
             request: place.request,
             position: u16::try_from(place.position).unwrap(),
             tag,
-            kept: everything.then(|| Box::new(Kept { key: key.into(), data, at: place.at })),
+            kept: kept.map(|(key, data)| Box::new(Kept { key: key.into(), data, at: place.at })),
         });
-        self.sequence
     }
 
     /// The last sequence number given; 0 before the first.

@@ -16,6 +16,7 @@
 )]
 #![allow(clippy::unwrap_used, reason = "a broken stand-in should stop the test loudly")]
 
+mod aggregate;
 mod answer;
 mod auth;
 pub mod aws_stand_ins;

@@ -417,7 +417,7 @@ pub(super) fn put(
                     position: index,
                     at: now,
                 };
-                let sequence = observed.ledger.store(place, entry.key(), entry.data.clone());
+                let sequence = observed.ledger.store(&place, entry.key(), entry.data.clone());
                 Verdict::Stored { shard, sequence }
             }
             Some(RecordFault::Throttle) => {

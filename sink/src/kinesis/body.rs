@@ -2,9 +2,9 @@
 //! In: the records of a sealed request. Out: one buffer, base64 straight from the records' bytes.
 //! Never: escapes more than a partition key needs, copies a record twice.
 
-use base64_simd::{Out, STANDARD};
+use std::borrow::Cow;
 
-use super::record::Record;
+use base64_simd::{Out, STANDARD};
 
 /// JSON around one record: `{"Data":"","PartitionKey":""},`.
 const RECORD_FRAME_BYTES: usize = 31;
@@ -25,28 +25,30 @@ impl BodyWriter {
         Self { head }
     }
 
-    /// Writes a request with `records` into `body`, which is emptied first. `weight` is the sum of their weights, to size the buffer.
+    /// Writes a request with `records`, the data and key of each, into `body`, which is emptied first. `count` and `weight` are how many
+    /// they are and the sum of their weights, to size the buffer.
     pub fn write<'a>(
         &self,
-        records: impl ExactSizeIterator<Item = &'a Record>,
+        records: impl Iterator<Item = (Cow<'a, [u8]>, &'a [u8])>,
+        count: usize,
         weight: usize,
         body: &mut Vec<u8>,
     ) {
         body.clear();
-        body.reserve(self.head.len() + weight / 3 * 4 + records.len() * (RECORD_FRAME_BYTES + 8) + 16);
+        body.reserve(self.head.len() + weight / 3 * 4 + count * (RECORD_FRAME_BYTES + 8) + 16);
         body.extend_from_slice(&self.head);
-        for (index, record) in records.enumerate() {
+        for (index, (data, key)) in records.enumerate() {
             if index > 0 {
                 body.push(b',');
             }
             body.extend_from_slice(b"{\"Data\":\"");
             let start = body.len();
-            let encoded = STANDARD.encoded_length(record.data.len());
+            let encoded = STANDARD.encoded_length(data.len());
             body.resize(start + encoded, 0);
             // The slice has exactly the length that was asked for, so this cannot fail.
-            let _ = STANDARD.encode(&record.data, Out::from_slice(&mut body[start..]));
+            let _ = STANDARD.encode(&data, Out::from_slice(&mut body[start..]));
             body.extend_from_slice(b"\",\"PartitionKey\":");
-            write_json_string(&record.key, body);
+            write_json_string(key, body);
             body.push(b'}');
         }
         body.extend_from_slice(b"]}");
@@ -79,9 +81,6 @@ fn write_json_string(text: &[u8], out: &mut Vec<u8>) {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::time::Duration;
-
-    use bytes::Bytes;
     use proptest::prelude::*;
 
     use super::*;
@@ -91,18 +90,15 @@ mod tests {
         fn any_data_and_key_read_back(
             records in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..50), "\\PC{1,20}|[\"\\\\\\x00-\\x1f]{1,5}"), 1..5)
         ) {
-            let records: Vec<_> = records
-                .into_iter()
-                .map(|(data, key)| Record::new(Bytes::from(data), Bytes::from(key), None, 0, Duration::ZERO))
-                .collect();
             let mut body = Vec::new();
-            BodyWriter::new("a\"b").write(records.iter(), 0, &mut body);
+            let content = records.iter().map(|(data, key)| (Cow::Borrowed(&data[..]), key.as_bytes()));
+            BodyWriter::new("a\"b").write(content, records.len(), 0, &mut body);
             let json: serde_json::Value = serde_json::from_slice(&body).unwrap();
             prop_assert_eq!(&json["StreamName"], "a\"b");
-            for (record, written) in records.iter().zip(json["Records"].as_array().unwrap()) {
-                let data = STANDARD.decode_to_vec(written["Data"].as_str().unwrap()).unwrap();
-                prop_assert_eq!(&data, &record.data);
-                prop_assert_eq!(written["PartitionKey"].as_str().unwrap().as_bytes(), &record.key[..]);
+            for ((data, key), written) in records.iter().zip(json["Records"].as_array().unwrap()) {
+                let decoded = STANDARD.decode_to_vec(written["Data"].as_str().unwrap()).unwrap();
+                prop_assert_eq!(&decoded, data);
+                prop_assert_eq!(written["PartitionKey"].as_str().unwrap(), key);
             }
         }
     }

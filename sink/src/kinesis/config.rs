@@ -3,6 +3,8 @@
 //! Never: touches the network before `build`.
 
 mod options;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -17,7 +19,8 @@ use serde::{Deserialize, Serialize};
 use vrl::path::{OwnedTargetPath, PathPrefix, parse_target_path};
 
 pub use self::options::{
-    BatchOptions, Concurrency, DeadLetterConfig, LongPartitionKey, Ordering, RequestOptions,
+    AggregationOptions, BatchOptions, Concurrency, DeadLetterConfig, LongPartitionKey, Ordering,
+    RequestOptions,
 };
 use super::auth::AwsAuthentication;
 use super::health;
@@ -74,6 +77,9 @@ pub struct KinesisSinkConfig {
     /// Of several events that wait behind one key, send only the newest: for events that are full states. Off by default.
     #[serde(default)]
     pub conflate: bool,
+    /// Joining records of one key in one Kinesis record. Off by default.
+    #[serde(default)]
+    pub aggregation: AggregationOptions,
     /// Most bytes of one record, data and key counted: 1 MiB by default, up to 10 MiB if the stream's own limit was raised.
     #[serde(default)]
     pub record_max_bytes: Option<usize>,
@@ -146,6 +152,18 @@ impl SinkConfig for KinesisSinkConfig {
         if self.conflate && self.ordering == Ordering::None {
             problems
                 .push("conflate: needs `ordering: per_key`, which tells what waits behind a key".to_owned());
+        }
+        if self.aggregation.enabled && self.ordering == Ordering::None {
+            problems.push(
+                "aggregation: needs `ordering: per_key`: what waits behind a key is what is joined"
+                    .to_owned(),
+            );
+        }
+        if self.aggregation.enabled && self.conflate {
+            problems.push(
+                "aggregation: `conflate` leaves one event waiting behind a key, so there is nothing to join: set one of the two"
+                    .to_owned(),
+            );
         }
         problems.extend(self.partition_key_path().err());
         problems.extend(Encoder::new(&self.encoding).err().map(|error| format!("encoding: {error}")));

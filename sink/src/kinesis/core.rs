@@ -5,6 +5,7 @@
 
 mod notice;
 mod reply;
+mod ride;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -24,8 +25,8 @@ use super::fate::Fates;
 use super::gate::{Admission, Gate};
 use super::inflight::InFlight;
 use super::lanes::{Lanes, Room};
-use super::limits::PARTIAL_REQUESTS_MAX;
-use super::record::{FateId, Moment, Record, RecordId, Records};
+use super::limits::{AGGREGATE_BYTES_MAX, PARTIAL_REQUESTS_MAX};
+use super::record::{FateId, Moment, NO_RECORD, Record, RecordId, Records};
 use super::shard_list::ListedShard;
 use super::trial::Trial;
 use super::weather::Weather;
@@ -36,9 +37,11 @@ const CODES_MAX: usize = 48;
 /// A request, closed to more records.
 #[derive(Debug)]
 pub struct Sealed {
-    /// Its records, in the order in which they stand in the request.
+    /// Its records, in the order in which they stand in the request; of an aggregate, the first.
     pub records: Vec<RecordId>,
-    /// Their weight, in bytes.
+    /// User records that ride with them, in aggregates.
+    riders: usize,
+    /// What the service counts for all of them, in bytes.
     pub weight: usize,
     /// When it was sealed.
     pub sent: Moment,
@@ -196,7 +199,12 @@ impl Core {
                 return None;
             }
             let mut batch = Vec::with_capacity(there.records.min(room.records));
-            self.lanes.take(room, &mut batch);
+            let (aggregate, weight_max) =
+                (self.settings.aggregate, self.settings.record_bytes_max.min(AGGREGATE_BYTES_MAX));
+            self.lanes.take(room, &mut batch, |leader, room| match aggregate {
+                true => ride::board(leader, room, weight_max, &mut self.gate, &mut self.records),
+                false => 0,
+            });
             self.remove_too_large(&mut batch);
             if !batch.is_empty() {
                 return Some(self.seal(now, batch, !full, None));
@@ -243,22 +251,23 @@ impl Core {
     }
 
     fn seal(&mut self, now: Moment, batch: Vec<RecordId>, partial: bool, trial: Option<Trial>) -> Sealed {
-        let mut weight = 0;
+        let (mut weight, mut members, mut retried) = (0, 0, 0);
         for id in &batch {
-            if let Some(record) = self.records.get_mut(*id as usize) {
-                weight += record.weight();
-                if record.attempts > 0 {
-                    self.stats.retried += 1;
-                }
+            weight += ride::weight(*id, &self.records);
+            self.each_member(*id, |record| {
+                members += 1;
+                retried += u64::from(record.attempts > 0);
                 record.attempts += 1;
                 record.first_sent.get_or_insert(now);
-            }
+            });
         }
         self.stats.requests += 1;
-        self.stats.attempts += batch.len() as u64;
+        self.stats.retried += retried;
+        self.stats.attempts += members as u64;
         self.partial_in_flight += usize::from(partial);
         self.in_flight.sent(now);
-        Sealed { records: batch, weight, sent: now, partial, trial }
+        let riders = members - batch.len();
+        Sealed { records: batch, riders, weight, sent: now, partial, trial }
     }
 
     fn release_delayed(&mut self, now: Moment) {
@@ -310,21 +319,26 @@ impl Core {
 
     /// Takes a held record out and lets the next one of its key go.
     fn reject_held(&mut self, id: RecordId, reason: Reason) {
-        let record = self.records.remove(id as usize);
-        self.leave_gate(&record, None);
-        self.reject(record, reason);
-    }
-
-    fn leave_gate(&mut self, record: &Record, sequence: Option<&str>) {
-        if !self.settings.ordered {
-            return;
-        }
-        let Some(hash) = record.key_hash else { return };
-        let (next, fell) = self.gate.leave(hash, sequence, &mut self.records);
-        self.stats.order_violations += u64::from(fell);
-        if let Some(next) = next {
+        if let Some(next) = self.take_out(id, reason) {
             self.lanes.push(next, &mut self.records, false);
         }
+    }
+
+    /// Takes a held record out; returns the next one of its key, which holds the key now.
+    fn take_out(&mut self, id: RecordId, reason: Reason) -> Option<RecordId> {
+        let record = self.records.remove(id as usize);
+        debug_assert_eq!(record.next, NO_RECORD, "nobody rides with a rejected record");
+        let next = self.leave_gate(&record, None);
+        self.reject(record, reason);
+        next
+    }
+
+    /// The record is settled; returns the next one of its key, which holds the key now.
+    fn leave_gate(&mut self, record: &Record, sequence: Option<&str>) -> Option<RecordId> {
+        let hash = record.key_hash.filter(|_| self.settings.ordered)?;
+        let (next, fell) = self.gate.leave(hash, sequence, &mut self.records);
+        self.stats.order_violations += u64::from(fell);
+        next
     }
 
     /// Takes the records that were rejected since the last call. Each must come back through `settle_rejected`.

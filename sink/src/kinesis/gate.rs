@@ -6,10 +6,12 @@
 //! `PutRecords` promises no order, not even inside one request, so this is the only way to keep it: at most one
 //! unresolved request holds a key, and it holds it once. Keys are told apart by a 64-bit hash seeded at start; two keys
 //! with one hash wait for each other, which costs a little time and never their order.
+//!
+//! With aggregation, records that wait may board: they go in the holder's own Kinesis record, and alight again if it fails.
 
 use hashbrown::HashTable;
 
-use super::record::{NO_RECORD, RecordId, Records};
+use super::record::{NO_RECORD, Record, RecordId, Records};
 
 #[derive(Debug)]
 struct Key {
@@ -63,6 +65,50 @@ impl Gate {
     pub fn newest_waiting(&self, hash: u64) -> Option<RecordId> {
         let key = self.keys.find(hash, |key| key.hash == hash)?;
         (key.last != NO_RECORD).then_some(key.last)
+    }
+
+    /// Records go from the front of the key's queue behind its holder `leader`, in order, as long as each `fits`.
+    pub fn board(
+        &mut self,
+        hash: u64,
+        leader: RecordId,
+        records: &mut Records,
+        mut fits: impl FnMut(&Record) -> bool,
+    ) {
+        let Some(key) = self.keys.find_mut(hash, |key| key.hash == hash) else { return };
+        let mut last = leader;
+        while let Some(rider) = records.get_mut(key.first as usize)
+            && fits(rider)
+        {
+            let id = std::mem::replace(&mut key.first, std::mem::replace(&mut rider.next, NO_RECORD));
+            if let Some(before) = records.get_mut(last as usize) {
+                before.next = id;
+            }
+            last = id;
+            self.waiting -= 1;
+        }
+        if key.first == NO_RECORD {
+            key.last = NO_RECORD;
+        }
+    }
+
+    /// Those that went behind `leader` wait in front of the key's queue again.
+    pub fn alight(&mut self, hash: u64, leader: RecordId, records: &mut Records) {
+        let Some(key) = self.keys.find_mut(hash, |key| key.hash == hash) else { return };
+        let Some(holder) = records.get_mut(leader as usize) else { return };
+        let first = std::mem::replace(&mut holder.next, NO_RECORD);
+        let mut last = first;
+        while let Some(rider) = records.get_mut(last as usize) {
+            self.waiting += 1;
+            if rider.next == NO_RECORD {
+                rider.next = std::mem::replace(&mut key.first, first);
+                break;
+            }
+            last = rider.next;
+        }
+        if key.last == NO_RECORD {
+            key.last = last;
+        }
     }
 
     /// The record that held the key `hash` is settled; the next one of the key may go. `sequence` is where the
@@ -127,7 +173,6 @@ mod tests {
     use bytes::Bytes;
     use std::time::Duration;
 
-    use super::super::record::Record;
     use super::*;
 
     fn record(records: &mut Records) -> RecordId {
@@ -147,6 +192,34 @@ mod tests {
         assert_eq!(gate.leave(1, None, &mut records), (Some(ids[3]), false));
         assert_eq!(gate.leave(1, None, &mut records), (None, false));
         assert_eq!(gate.leave(2, None, &mut records), (None, false));
+        assert_eq!((gate.keys(), gate.waiting()), (0, 0));
+    }
+
+    #[test]
+    fn riders_board_in_order_and_alight_in_front_of_those_that_came_later() {
+        let (mut gate, mut records) = (Gate::default(), Records::new());
+        let ids: Vec<_> = (0..6).map(|_| record(&mut records)).collect();
+        for id in &ids[..4] {
+            gate.enter(1, *id, &mut records);
+        }
+        for room in [2, 3] {
+            let mut left = room;
+            gate.board(1, ids[0], &mut records, |_| {
+                left -= 1;
+                left >= 0
+            });
+            assert_eq!(gate.waiting(), 3 - room as usize);
+            gate.alight(1, ids[0], &mut records);
+            assert_eq!(gate.waiting(), 3);
+        }
+        gate.board(1, ids[0], &mut records, |_| true);
+        gate.enter(1, ids[4], &mut records);
+        gate.alight(1, ids[0], &mut records);
+        gate.enter(1, ids[5], &mut records);
+        for id in &ids[1..] {
+            assert_eq!(gate.leave(1, None, &mut records), (Some(*id), false));
+        }
+        assert_eq!(gate.leave(1, None, &mut records), (None, false));
         assert_eq!((gate.keys(), gate.waiting()), (0, 0));
     }
 

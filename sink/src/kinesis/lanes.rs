@@ -234,8 +234,14 @@ impl Lanes {
     }
 
     /// Moves the next records into `batch`, as many as `room` has: first of the paced lanes, each as much as its tokens allow, then of
-    /// the free one. A record larger than the room goes into an empty batch all the same.
-    pub fn take(&mut self, mut room: Room, batch: &mut Vec<RecordId>) {
+    /// the free one. A record larger than the room goes into an empty batch all the same. `board` is told of each record and of the
+    /// bytes that are left; it says how many of them others that go with the record take.
+    pub fn take(
+        &mut self,
+        mut room: Room,
+        batch: &mut Vec<RecordId>,
+        mut board: impl FnMut(RecordId, usize) -> usize,
+    ) {
         let lanes = self.paced.len();
         for step in 0..lanes {
             let paced = &mut self.paced[(self.cursor + step) % lanes];
@@ -245,13 +251,16 @@ impl Lanes {
                 if !paced.pace.take(weight) {
                     break;
                 }
-                Self::move_one(&mut paced.lane, &mut room, batch);
+                let left = paced.pace.bytes_left();
+                let more =
+                    Self::move_one(&mut paced.lane, &mut room, batch, |id, room| board(id, room.min(left)));
+                paced.pace.charge(more);
                 count -= 1;
             }
         }
         self.cursor = self.cursor.wrapping_add(1);
         while Self::fits(&self.free, &room, batch) {
-            Self::move_one(&mut self.free, &mut room, batch);
+            Self::move_one(&mut self.free, &mut room, batch, &mut board);
         }
     }
 
@@ -262,12 +271,20 @@ impl Lanes {
         }
     }
 
-    fn move_one(lane: &mut Lane, room: &mut Room, batch: &mut Vec<RecordId>) {
-        if let Some((id, weight)) = lane.pop() {
-            room.records -= 1;
-            room.bytes = room.bytes.saturating_sub(weight);
-            batch.push(id);
-        }
+    /// Moves the lane's next record; returns the bytes that others take with it.
+    fn move_one(
+        lane: &mut Lane,
+        room: &mut Room,
+        batch: &mut Vec<RecordId>,
+        mut board: impl FnMut(RecordId, usize) -> usize,
+    ) -> usize {
+        let Some((id, weight)) = lane.pop() else { return 0 };
+        room.records -= 1;
+        room.bytes = room.bytes.saturating_sub(weight);
+        batch.push(id);
+        let more = board(id, room.bytes);
+        room.bytes -= more;
+        more
     }
 
     /// When the next paced lane with a backlog has tokens.

@@ -21,6 +21,12 @@ pub const RECORD_BYTES_DEFAULT: usize = 1024 * 1024;
 /// Most Unicode characters in a partition key.
 pub const KEY_CHARS_MAX: usize = 256;
 
+/// Most bytes of an aggregate, with its key: a quarter of what a shard takes in a second. Larger ones would wait for the shard's
+/// tokens as one lump; with it a key gets its shard's whole rate up to round trips of a quarter second. KPL's default is 50 KiB.
+pub const AGGREGATE_BYTES_MAX: usize = 256 * 1024;
+/// Most user records in an aggregate: as many as a request holds records. It bounds how many go again when one is refused.
+pub const AGGREGATE_RECORDS_MAX: u16 = REQUEST_RECORDS_MAX as u16;
+
 /// What one shard takes in a second: records.
 pub const SHARD_RECORDS_PER_SEC: f64 = 1000.0;
 /// What one shard takes in a second: bytes. The service says 1 MB; pacing learns where it really lies.

@@ -2,9 +2,11 @@
 //! In: event arrays. Out: records in a Kinesis data stream, in order per key, each accounted for once.
 //!
 //! The way of a record: `intake` (encode, key) → `gate` (may its key go?) → `lanes` (`lane`, `throttle`, `shard_map`, `shard_list`) → `core` seals a
-//! request (`inflight`, `weather` say when) → `body` → `put` → `answer` → `verdict` → settled in `fate`, or back (`backoff`, `trial`).
+//! request (`inflight`, `weather` say when; `aggregate` joins records of one key, if the user wants that) → `body` → `put` → `answer` →
+//! `verdict` → settled in `fate`, or back (`backoff`, `trial`).
 //! `sink` is the loop around it; `config` what a user writes; `telemetry` what a user reads; `dead_letter` what is kept.
 
+mod aggregate;
 pub mod answer;
 pub mod auth;
 mod backoff;

@@ -7,14 +7,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use slab::Slab;
 
-use super::limits::RECORD_OVERHEAD_BYTES;
+use super::limits::{AGGREGATE_RECORDS_MAX, RECORD_OVERHEAD_BYTES};
 
 /// Time since the sink started. Handed in everywhere, so that tests play whole outages in microseconds.
 pub type Moment = Duration;
 
 /// The number of a held record; valid until it is settled.
 pub type RecordId = u32;
-/// No record: the end of a key's queue.
+/// No record: the end of a key's queue or of an aggregate.
 pub const NO_RECORD: RecordId = RecordId::MAX;
 /// The number of a fate; see `fate.rs`.
 pub type FateId = u32;
@@ -40,8 +40,10 @@ pub struct Record {
     pub setbacks: u32,
     /// An earlier attempt may have been stored without us hearing of it.
     pub may_be_stored: bool,
-    /// The next record that waits for the same key.
+    /// The next record that waits for the same key; of one that is sent, the next in its aggregate.
     pub next: RecordId,
+    /// Most records in an aggregate with this one: halved each time the service refuses one that holds it.
+    pub company_max: u16,
     /// Fates of older records of the key that this one stands for (conflation).
     pub absorbed: Vec<FateId>,
 }
@@ -61,6 +63,7 @@ impl Record {
             setbacks: 0,
             may_be_stored: false,
             next: NO_RECORD,
+            company_max: AGGREGATE_RECORDS_MAX,
             absorbed: Vec::new(),
         }
     }

@@ -131,6 +131,7 @@ impl KinesisSink {
         let settings = CoreSettings {
             ordered: config.ordering == Ordering::PerKey,
             conflate: config.conflate,
+            aggregate: config.aggregation.enabled,
             request_records_max: config.batch.records_max(),
             request_bytes_max: config.batch.bytes_max(),
             record_bytes_max: config.record_bytes_max(),
@@ -355,10 +356,9 @@ impl Loop {
 
     fn body(&self, sealed: &Sealed) -> Bytes {
         let core = &self.sink.core;
-        let records: Vec<_> = sealed.records.iter().filter_map(|id| core.record(*id)).collect();
-        debug_assert_eq!(records.len(), sealed.records.len());
+        let content = sealed.records.iter().filter_map(|id| core.content(*id));
         let mut body = Vec::new();
-        self.sink.writer.write(records.into_iter(), sealed.weight, &mut body);
+        self.sink.writer.write(content, sealed.records.len(), sealed.weight, &mut body);
         self.bodies.wrap(body)
     }
 

@@ -27,6 +27,8 @@ pub struct Telemetry {
     duplicates: Counter,
     violations: Counter,
     conflated: Counter,
+    aggregates: Counter,
+    aggregated: Counter,
     request_records: Histogram,
     request_bytes: Histogram,
     held_bytes: Gauge,
@@ -72,6 +74,8 @@ impl Telemetry {
             duplicates: counter("possible_duplicates_total"),
             violations: counter("order_violations_total"),
             conflated: counter("conflated_total"),
+            aggregates: counter("kinesis_aggregates_total"),
+            aggregated: counter("kinesis_aggregated_records_total"),
             request_records: histogram("kinesis_request_records"),
             request_bytes: histogram("kinesis_request_bytes"),
             held_bytes: gauge("kinesis_held_bytes"),
@@ -115,6 +119,8 @@ impl Telemetry {
         self.failed_requests.increment(now.failed_requests - last.failed_requests);
         self.duplicates.increment(now.possible_duplicates - last.possible_duplicates);
         self.conflated.increment(now.conflated - last.conflated);
+        self.aggregates.increment(now.aggregates - last.aggregates);
+        self.aggregated.increment(now.aggregated - last.aggregated);
         for (at, (code, count)) in core.failures_by_code().iter().enumerate() {
             if at == self.codes.len() {
                 self.codes.push((verdicts(&self.labels, code), 0));

@@ -162,6 +162,17 @@ impl Pace {
         true
     }
 
+    /// Bytes that a taken record may grow by.
+    #[must_use]
+    pub fn bytes_left(&self) -> usize {
+        self.bytes.max(0.0) as usize
+    }
+
+    /// A record that was taken grew by `bytes`.
+    pub fn charge(&mut self, bytes: usize) {
+        self.bytes -= bytes as f64;
+    }
+
     /// How many of `backlog` records may go now; none until a quantum of tokens is there.
     #[must_use]
     pub fn available(&self, backlog: usize) -> usize {

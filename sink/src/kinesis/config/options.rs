@@ -1,4 +1,4 @@
-//! Options of the sink's own maps: `batch`, `request`, `dead_letter`, and the words of `ordering` and `long_partition_key`.
+//! Options of the sink's own maps: `batch`, `aggregation`, `request`, `dead_letter`, and the words of `ordering` and `long_partition_key`.
 //! In: Vector's keys and defaults where they are Vector's. Out: checked numbers. Never: a range that is only documentation.
 
 use std::path::PathBuf;
@@ -82,6 +82,15 @@ impl BatchOptions {
     pub fn bytes_max(&self) -> usize {
         self.max_bytes.unwrap_or(limits::REQUEST_BYTES_DEFAULT)
     }
+}
+
+/// Joining records of one key in one Kinesis record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AggregationOptions {
+    /// Events that wait behind one key are sent together, in the format of Amazon's producer library (KPL). Consumers must take it
+    /// apart, as the Kinesis client library (KCL) does by itself.
+    pub enabled: bool,
 }
 
 /// How many requests may be in flight.

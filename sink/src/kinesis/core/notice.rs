@@ -140,11 +140,15 @@ pub struct Stats {
     pub delivered: u64,
     /// Their weight, in bytes.
     pub delivered_bytes: u64,
+    /// Kinesis records with a sequence number that carried several user records.
+    pub aggregates: u64,
+    /// User records in them.
+    pub aggregated: u64,
     /// Records that a newer one of their key stood for.
     pub conflated: u64,
     /// Requests sealed.
     pub requests: u64,
-    /// Records in them.
+    /// Records in them, each of an aggregate's counted.
     pub attempts: u64,
     /// Attempts beyond a record's first.
     pub retried: u64,

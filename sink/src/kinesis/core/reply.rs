@@ -8,11 +8,11 @@ use afluente_pipeline::event::EventStatus;
 
 use super::super::answer::Entry;
 use super::super::inflight::Ended;
-use super::super::record::{Moment, RecordId};
+use super::super::record::{Moment, NO_RECORD, RecordId};
 use super::super::shard_map::{Learned, ShardIndex};
 use super::super::trial::{Finding, Trial};
 use super::super::verdict::{self, Setback, Trouble};
-use super::{Core, Delayed, Notice, Reason, Sealed};
+use super::{Core, Delayed, Notice, Reason, Record, Sealed, ride};
 
 /// Most characters of a service's text that are kept.
 const MESSAGE_CHARS_MAX: usize = 300;
@@ -94,7 +94,7 @@ impl Core {
             match entry {
                 Entry::Stored { shard, sequence } => {
                     if let Some(shard) = self.lanes.map_mut().shard(shard) {
-                        let weight = self.records.get(*id as usize).map_or(0, super::Record::weight);
+                        let weight = ride::weight(*id, &self.records);
                         let at =
                             landed.iter().position(|landed| landed.shard == shard).unwrap_or_else(|| {
                                 landed.push(Landed { shard, ..Landed::default() });
@@ -115,10 +115,12 @@ impl Core {
         let mut delayed = Vec::new();
         let mut first = Vec::new();
         for (id, code, message) in again {
-            self.count_code(code, 1);
+            let members = self.members(id);
+            self.part(&[id]);
+            self.count_code(code, members);
             match verdict::setback(code) {
                 Setback::Throttled => {
-                    self.stats.throttled += 1;
+                    self.stats.throttled += members;
                     if self.give_up(id, code) {
                         continue;
                     }
@@ -129,7 +131,7 @@ impl Core {
                     if paced { first.push(id) } else { delayed.push(id) }
                 }
                 Setback::Transient => {
-                    self.stats.failed += 1;
+                    self.stats.failed += members;
                     if !self.give_up(id, code) {
                         delayed.push(id);
                     }
@@ -152,24 +154,49 @@ impl Core {
 
     fn deliver(&mut self, id: RecordId, sequence: &str) {
         let record = self.records.remove(id as usize);
+        if let Some(next) = self.leave_gate(&record, Some(sequence)) {
+            self.lanes.push(next, &mut self.records, false);
+        }
+        let mut rider = record.next;
+        self.settle_delivered(record);
+        if rider == NO_RECORD {
+            return;
+        }
+        self.stats.aggregates += 1;
+        self.stats.aggregated += 1;
+        while rider != NO_RECORD {
+            let record = self.records.remove(rider as usize);
+            rider = record.next;
+            self.stats.aggregated += 1;
+            self.settle_delivered(record);
+        }
+    }
+
+    fn settle_delivered(&mut self, record: Record) {
         self.stats.delivered += 1;
         self.stats.delivered_bytes += record.weight() as u64;
         self.stats.possible_duplicates += u64::from(record.may_be_stored);
         self.held_bytes -= record.held_bytes();
-        self.leave_gate(&record, Some(sequence));
         self.settle_fates(&record, EventStatus::Delivered);
     }
 
-    /// Whether the record has failed as often as the user allows; it is rejected then.
+    /// Whether the record has failed as often as the user allows; it is rejected then, and so are those behind it that rode
+    /// with it as often.
     fn give_up(&mut self, id: RecordId, code: &str) -> bool {
-        let Some(record) = self.records.get(id as usize) else { return true };
-        let Some(max) = self.settings.attempts_max.filter(|max| record.attempts >= *max) else {
-            return false;
-        };
-        debug_assert!(record.attempts <= max);
-        let reason = Reason::GaveUp { attempts: record.attempts, code: code.to_owned() };
-        self.reject_held(id, reason);
-        true
+        let Some(max) = self.settings.attempts_max else { return false };
+        let mut at = id;
+        while let Some(attempts) = self.records.get(at as usize).map(|record| record.attempts)
+            && attempts >= max
+        {
+            let Some(next) = self.take_out(at, Reason::GaveUp { attempts, code: code.to_owned() }) else {
+                return true;
+            };
+            at = next;
+        }
+        if at != id {
+            self.lanes.push(at, &mut self.records, false);
+        }
+        at != id
     }
 
     /// Lets single records wait out a backoff, each its own.
@@ -185,12 +212,13 @@ impl Core {
 
     fn on_refused(&mut self, now: Moment, sealed: Sealed, status: u16, code: &str, message: &str) {
         self.stats.failed_requests += 1;
+        let members = sealed.records.len() + sealed.riders;
         match code {
-            "" => self.count_code(&format!("http_{status}"), sealed.records.len() as u64),
-            code => self.count_code(code, sealed.records.len() as u64),
+            "" => self.count_code(&format!("http_{status}"), members as u64),
+            code => self.count_code(code, members as u64),
         }
         let mut trouble = verdict::trouble(status, code, message);
-        let splittable = sealed.records.len() > 1;
+        let splittable = members > 1;
         // Beyond 5 MiB an `InvalidArgumentException` most likely means the request's size.
         if code == "InvalidArgumentException"
             && sealed.weight > super::super::limits::REQUEST_BYTES_DEFAULT
@@ -204,6 +232,7 @@ impl Core {
                 self.service_is_well();
                 if trouble == Trouble::TooLarge && splittable {
                     self.halve_request_limit(&sealed);
+                    self.part(&sealed.records);
                     self.put_back(now, sealed);
                 } else {
                     self.on_poison(now, sealed, code, message);
@@ -220,20 +249,20 @@ impl Core {
 
     fn on_lost(&mut self, now: Moment, sealed: Sealed, may_be_stored: bool, trouble: Trouble, problem: &str) {
         self.stats.failed_requests += 1;
-        self.count_code(if may_be_stored { "no_answer" } else { "not_sent" }, sealed.records.len() as u64);
+        let members = sealed.records.len() + sealed.riders;
+        self.count_code(if may_be_stored { "no_answer" } else { "not_sent" }, members as u64);
         let ended = if trouble.stops_everything() { Ended::Neutral } else { Ended::PushedBack };
         self.in_flight.ended(now, sealed.sent, ended);
         if may_be_stored {
             for id in &sealed.records {
-                if let Some(record) = self.records.get_mut(*id as usize) {
-                    record.may_be_stored = true;
-                }
+                self.each_member(*id, |record| record.may_be_stored = true);
             }
         }
         self.on_trouble(now, sealed, trouble, problem, "");
     }
 
     fn on_trouble(&mut self, now: Moment, sealed: Sealed, trouble: Trouble, code: &str, message: &str) {
+        self.part(&sealed.records);
         let backoff =
             if trouble == Trouble::Pause { self.settings.pause_backoff } else { self.settings.backoff };
         if self.weather.failed(now, sealed.sent, trouble, &backoff, &mut self.rng) {
@@ -296,21 +325,28 @@ impl Core {
             self.follow(now, finding);
             return;
         }
-        if let [alone] = sealed.records.as_slice() {
+        if let [alone] = sealed.records.as_slice()
+            && sealed.riders == 0
+        {
             self.reject_held(*alone, reason);
             return;
         }
-        if let Some(limit) = verdict::record_limit_in(message) {
-            let is_over =
-                |core: &Self, id: RecordId| core.records.get(id as usize).is_some_and(|r| r.weight() > limit);
-            if sealed.records.iter().any(|id| is_over(self, *id)) {
-                self.learn_record_limit(limit);
-                let mut ids = sealed.records;
-                // The limit is known now: the ones over it are rejected, the others go again without a wait.
-                self.remove_too_large(&mut ids);
-                self.queue_first(&ids);
-                return;
-            }
+        if let Some(limit) = verdict::record_limit_in(message)
+            && sealed.records.iter().any(|id| ride::weight(*id, &self.records) > limit)
+        {
+            self.learn_record_limit(limit);
+            let mut ids = sealed.records;
+            self.part(&ids);
+            // The limit is known now: the ones over it are rejected, the others go again without a wait.
+            self.remove_too_large(&mut ids);
+            self.queue_first(&ids);
+            return;
+        }
+        if sealed.riders > 0 {
+            self.halve_company(&sealed.records);
+            self.part(&sealed.records);
+            self.queue_first(&sealed.records);
+            return;
         }
         let trial = Trial::open(sealed.records, verdict::index_in(message));
         self.trials.push_back((now, trial));

@@ -13,6 +13,8 @@ pub struct CoreSettings {
     pub ordered: bool,
     /// Whether the newest of several records that wait behind one key stands for all of them.
     pub conflate: bool,
+    /// Whether records that wait behind one key go with the one they wait for, in one Kinesis record. Needs `ordered`.
+    pub aggregate: bool,
     /// Most records in a request, at most 500.
     pub request_records_max: usize,
     /// Most bytes in a request, data and keys counted. Halved when the service finds a request too large.
@@ -39,6 +41,7 @@ impl Default for CoreSettings {
         Self {
             ordered: true,
             conflate: false,
+            aggregate: false,
             request_records_max: limits::REQUEST_RECORDS_MAX,
             request_bytes_max: limits::REQUEST_BYTES_DEFAULT,
             record_bytes_max: limits::RECORD_BYTES_DEFAULT,

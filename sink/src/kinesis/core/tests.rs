@@ -1,6 +1,7 @@
 //! Tests of the core, turn by turn: the test plays the service. `model` plays whole outages against a simulated one.
 #![allow(clippy::unwrap_used)]
 
+mod aggregation;
 mod model;
 mod overload;
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use rand::Rng;
 
+use super::super::super::aggregate::tests::read;
 use super::super::super::shard_map::key_hash;
 use super::*;
 
@@ -14,7 +15,8 @@ struct Service {
     next_shard: u64,
     rate: f64,
     sequence: u64,
-    stored: Vec<(u64, u64)>,
+    /// The events of each stored record: their key, and their numbers in it.
+    stored: Vec<(u64, Vec<u64>)>,
 }
 
 impl Service {
@@ -63,6 +65,8 @@ struct Play {
     keys: u64,
     events: u64,
     outage: Option<(Moment, Moment)>,
+    /// Larger records are refused, and whether the refusal says so.
+    record_bytes_max: Option<(usize, bool)>,
 }
 
 struct Answer {
@@ -70,6 +74,7 @@ struct Answer {
     sealed: Sealed,
     entries: Option<Vec<Entry<'static>>>,
     status: u16,
+    message: String,
 }
 
 fn data(key: u64, n: u64) -> Bytes {
@@ -80,6 +85,19 @@ fn parse(data: &[u8]) -> (u64, u64) {
     let text = std::str::from_utf8(data).unwrap();
     let (key, n) = text.split_once(' ').unwrap();
     (key.parse().unwrap(), n.parse().unwrap())
+}
+
+/// The events in a Kinesis record, as a consumer finds them.
+fn events(data: &[u8]) -> (u64, Vec<u64>) {
+    let Some(records) = read(data) else {
+        let (key, n) = parse(data);
+        return (key, vec![n]);
+    };
+    assert!(records.len() > 1, "a lone record goes plain");
+    let events: Vec<_> = records.iter().map(|(_, data)| parse(data)).collect();
+    let key = events[0].0;
+    assert!(events.iter().all(|event| event.0 == key), "one key in an aggregate");
+    (key, events.iter().map(|event| event.1).collect())
 }
 
 /// The service's side of one request.
@@ -94,7 +112,16 @@ fn serve(
     let due = now + Duration::from_micros(rng.random_range(200..30_000));
     let down = play.outage.is_some_and(|(from, to)| now >= from && now < to);
     if down || rng.random_bool(play.refuse) {
-        return Answer { due, sealed, entries: None, status: 500 };
+        return Answer { due, sealed, entries: None, status: 500, message: String::new() };
+    }
+    let contents: Vec<_> = sealed.records.iter().map(|id| core.content(*id).unwrap()).collect();
+    let weights = || contents.iter().map(|(data, key)| data.len() + key.len());
+    assert_eq!(weights().sum::<usize>(), sealed.weight, "weighed right");
+    if let Some((max, is_told)) = play.record_bytes_max
+        && weights().any(|weight| weight > max)
+    {
+        let message = if is_told { format!("must be less than or equal to {max}") } else { String::new() };
+        return Answer { due, sealed, entries: None, status: 400, message };
     }
     let mut entries = Vec::new();
     // The service promises no order inside a request: it stores in any.
@@ -104,14 +131,14 @@ fn serve(
     }
     entries.resize(order.len(), failed("InternalFailure"));
     for at in order {
-        let record = core.record(sealed.records[at]).unwrap();
+        let (data, key) = &contents[at];
         if rng.random_bool(play.fail) {
             continue;
         }
-        let (shard, granted) = service.take(now, &record.key);
+        let (shard, granted) = service.take(now, key);
         entries[at] = if granted {
             service.sequence += 1;
-            service.stored.push(parse(&record.data));
+            service.stored.push(events(data));
             let sequence = Cow::Owned(format!("4900{:012}", service.sequence));
             Entry::Stored { shard: Cow::Owned(format!("shardId-{shard:012}")), sequence }
         } else {
@@ -122,7 +149,8 @@ fn serve(
         };
     }
     let status = if rng.random_bool(play.lose) { 0 } else { 200 };
-    Answer { due, sealed, entries: Some(entries), status }
+    drop(contents);
+    Answer { due, sealed, entries: Some(entries), status, message: String::new() }
 }
 
 fn run(seed: u64) {
@@ -132,6 +160,8 @@ fn run(seed: u64) {
         let from = rng.random_range(0..300);
         (at(from), at(from + rng.random_range(1..20_000)))
     });
+    let aggregate = rng.random_bool(0.5);
+    let limit = (rng.random_range(30..3000), rng.random_bool(0.5));
     let play = Play {
         fail: chance(&mut rng),
         refuse: chance(&mut rng),
@@ -139,11 +169,13 @@ fn run(seed: u64) {
         keys: [3, 50, 1000][rng.random_range(0..3)],
         events: rng.random_range(50..1500),
         outage,
+        record_bytes_max: (aggregate && rng.random_bool(0.3)).then_some(limit),
     };
     let rate = if rng.random_bool(0.5) { 1e9 } else { rng.random_range(50.0..2000.0) };
     let mut service = Service::new(rng.random_range(1..6), rate);
     let budget = rng.random_range(20_000..200_000);
     let settings = CoreSettings {
+        aggregate,
         request_records_max: [500, 20, 3][rng.random_range(0..3)],
         linger: rng.random_bool(0.2).then(|| at(20)),
         seed,
@@ -182,15 +214,12 @@ fn run(seed: u64) {
         now = now.max(next) + Duration::from_micros(1);
         assert!(now < Duration::from_secs(3600), "seed {seed}: it takes for ever");
         while under_way.last().is_some_and(|answer| answer.due <= now) {
-            let Answer { sealed, entries, status, .. } = under_way.pop().unwrap();
+            let Answer { sealed, entries, status, message, .. } = under_way.pop().unwrap();
             match (&entries, status) {
                 (Some(entries), 200) => core.on_reply(now, sealed, Reply::Entries(entries)),
                 (None, status) => {
-                    core.on_reply(
-                        now,
-                        sealed,
-                        Reply::Refused { status, code: "InternalFailure", message: "" },
-                    );
+                    let code = if status == 400 { "ValidationException" } else { "InternalFailure" };
+                    core.on_reply(now, sealed, Reply::Refused { status, code, message: &message });
                 }
                 (Some(_), _) => {
                     lost_answers += 1;
@@ -211,15 +240,18 @@ fn run(seed: u64) {
     }
     // What a consumer sees: each key's events begin in order, none is missing, doubles only where an answer was lost.
     let (mut seen, mut doubles) = (HashMap::<u64, u64>::new(), 0_u64);
-    for (key, n) in service.stored {
+    for (key, numbers) in service.stored {
         let next = seen.entry(key).or_default();
-        assert!(n <= *next, "seed {seed}: key {key} shows {n} before {next}");
-        if n == *next {
-            *next += 1;
-        } else {
-            assert_eq!(n + 1, *next, "seed {seed}: an old event comes again after a newer one");
-            doubles += 1;
-        }
+        assert!(numbers[0] <= *next, "seed {seed}: key {key} shows {} before {next}", numbers[0]);
+        assert!(numbers.is_sorted_by(|a, b| a + 1 == *b), "seed {seed}: in order in an aggregate");
+        let old = numbers.iter().filter(|n| *n < next).count() as u64;
+        // An aggregate that is sent again begins anew, and may have another end.
+        assert!(
+            old <= 1 && (old == 0 || numbers[0] + 1 == *next) || aggregate,
+            "seed {seed}: an old event comes again after a newer one"
+        );
+        *next += numbers.len() as u64 - old;
+        doubles += old;
     }
     assert_eq!(seen, sent, "seed {seed}: lost");
     assert!(doubles == 0 || lost_answers > 0, "seed {seed}: doubled without a cause");

@@ -57,10 +57,10 @@ impl Shard {
 fn answer(shards: &mut [Shard], core: &Core, sealed: &Sealed, now: Moment) -> Vec<Entry<'static>> {
     let width = u128::MAX / shards.len() as u128 + 1;
     let entry = |id: &RecordId| {
-        let record = core.record(*id).unwrap();
-        let at = (key_hash(&record.key) / width) as usize;
+        let (data, key) = core.content(*id).unwrap();
+        let at = (key_hash(key) / width) as usize;
         let name = format!("shardId-{at:012}");
-        if shards[at].take(now, record.weight()) {
+        if shards[at].take(now, data.len() + key.len()) {
             return Entry::Stored { shard: Cow::Owned(name), sequence: Cow::Borrowed("1") };
         }
         let message = format!("Rate exceeded for shard {name} in stream s under account 1.");
@@ -72,10 +72,16 @@ fn answer(shards: &mut [Shard], core: &Core, sealed: &Sealed, now: Moment) -> Ve
     sealed.records.iter().map(entry).collect()
 }
 
-/// Plays 20 seconds of records of `bytes` bytes with twice the shards' summed book rate as input, as far as the budget lets it in.
+/// Plays 20 seconds of records of `bytes` bytes, each of its own key.
 fn played(speeds: [f64; SHARDS], bytes: usize) -> Vec<Shard> {
+    played_with(CoreSettings::default(), u64::MAX, speeds, bytes).0
+}
+
+/// Plays 20 seconds of records of `bytes` bytes and `keys` keys with twice the shards' summed book rate as input, as far as the budget
+/// lets it in. Returns also how many records were delivered.
+fn played_with(settings: CoreSettings, keys: u64, speeds: [f64; SHARDS], bytes: usize) -> (Vec<Shard>, u64) {
     let mut shards: Vec<_> = speeds.into_iter().map(Shard::new).collect();
-    let mut core = core(CoreSettings::default());
+    let mut core = core(settings);
     let fate = core.open_fate(EventFinalizers::default());
     let data = Bytes::from(vec![b'x'; bytes]);
     let a_second = 2e3_f64.min(2e6 / bytes as f64) * SHARDS as f64;
@@ -83,8 +89,9 @@ fn played(speeds: [f64; SHARDS], bytes: usize) -> Vec<Shard> {
     let mut under_way = std::collections::VecDeque::new();
     while now < UNTIL {
         while (entered as f64) < now.as_secs_f64() * a_second && core.held_bytes() < BUDGET {
-            let key = Bytes::from(format!("profile-{entered}"));
-            core.accept(Record::keyed(data.clone(), key, entered, fate, now));
+            let profile = entered % keys;
+            let key = Bytes::from(format!("profile-{profile}"));
+            core.accept(Record::keyed(data.clone(), key, profile, fate, now));
             entered += 1;
         }
         while let Some(sealed) = core.next_request(now) {
@@ -98,7 +105,14 @@ fn played(speeds: [f64; SHARDS], bytes: usize) -> Vec<Shard> {
         }
         now += Duration::from_millis(1);
     }
-    shards
+    (shards, core.stats().delivered)
+}
+
+/// The mean share of the shards' capacity that was used, and the share of the attempts that were refused.
+fn used_and_refused(shards: &[Shard]) -> (f64, f64) {
+    let used = shards.iter().map(Shard::used).sum::<f64>() / shards.len() as f64;
+    let (stored, refused) = shards.iter().fold((0, 0), |(s, r), shard| (s + shard.stored, r + shard.refused));
+    (used, refused as f64 / (stored + refused) as f64)
 }
 
 #[test]
@@ -106,10 +120,7 @@ fn twice_the_input_uses_nearly_all_of_eight_shards_and_is_refused_little() {
     // Limited by records, then by bytes, then by both.
     for bytes in [300, 1500, 980] {
         let shards = played([1.0; SHARDS], bytes);
-        let used = shards.iter().map(Shard::used).sum::<f64>() / SHARDS as f64;
-        let (stored, refused) =
-            shards.iter().fold((0, 0), |(s, r), shard| (s + shard.stored, r + shard.refused));
-        let share = refused as f64 / (stored + refused) as f64;
+        let (used, share) = used_and_refused(&shards);
         assert!(used >= 0.97, "{bytes} bytes: {used} of the capacity used");
         assert!(share <= 0.02, "{bytes} bytes: {share} of the attempts refused");
     }
@@ -121,4 +132,14 @@ fn one_shard_at_a_tenth_leaves_the_others_at_full_speed() {
     for (at, shard) in shards.iter().enumerate() {
         assert!(shard.used() >= 0.97, "shard {at}: {} of its capacity used", shard.used());
     }
+}
+
+#[test]
+fn aggregates_carry_more_small_records_than_the_shards_take_and_are_refused_little() {
+    let settings = CoreSettings { aggregate: true, ..CoreSettings::default() };
+    let (shards, delivered) = played_with(settings, 200, [1.0; SHARDS], 300);
+    let (used, share) = used_and_refused(&shards);
+    assert!(used >= 0.97 && share <= 0.02, "{used} of the capacity used, {share} of the attempts refused");
+    let by_the_book = UNTIL.as_secs() * 1000 * SHARDS as u64;
+    assert!(delivered > by_the_book * 3 / 2, "{delivered} records, {by_the_book} without aggregation");
 }
