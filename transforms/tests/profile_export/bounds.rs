@@ -9,7 +9,7 @@ use crate::reference::Reference;
 use crate::{Seen, config_of, mapper, run};
 
 /// Work that grows with the square takes minutes at this size, work that grows with the length half a second.
-const SIZE: usize = 40_000;
+const SIZE: usize = 160_000;
 /// Far from both, so that a busy machine does not matter.
 const LIMIT: Duration = Duration::from_secs(20);
 
