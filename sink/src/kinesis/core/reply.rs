@@ -104,7 +104,7 @@ impl Core {
                         landed[at].bytes += weight as u64;
                         self.learn(now, sealed.sent, *id, shard);
                     }
-                    self.deliver(*id, sequence);
+                    self.deliver(now, *id, sequence);
                 }
                 Entry::Failed { code, message } => again.push((*id, code, message)),
             }
@@ -150,14 +150,23 @@ impl Core {
         }
     }
 
-    fn deliver(&mut self, id: RecordId, sequence: &str) {
+    fn deliver(&mut self, now: Moment, id: RecordId, sequence: &str) {
         let record = self.records.remove(id as usize);
+        self.arrived_after(now.saturating_sub(self.fates.ingested(record.fate).unwrap_or(now)));
         self.stats.delivered += 1;
         self.stats.delivered_bytes += record.weight() as u64;
         self.stats.possible_duplicates += u64::from(record.may_be_stored);
         self.held_bytes -= record.held_bytes();
         self.leave_gate(&record, Some(sequence));
         self.settle_fates(&record, EventStatus::Delivered);
+    }
+
+    /// Neighbours of an array mostly arrive together: they are counted as one.
+    fn arrived_after(&mut self, latency: Moment) {
+        match self.latencies.last_mut() {
+            Some((last, records)) if *last == latency => *records += 1,
+            _ => self.latencies.push((latency, 1)),
+        }
     }
 
     /// Whether the record has failed as often as the user allows; it is rejected then.

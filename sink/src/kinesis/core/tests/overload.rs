@@ -76,7 +76,7 @@ fn answer(shards: &mut [Shard], core: &Core, sealed: &Sealed, now: Moment) -> Ve
 fn played(speeds: [f64; SHARDS], bytes: usize) -> Vec<Shard> {
     let mut shards: Vec<_> = speeds.into_iter().map(Shard::new).collect();
     let mut core = core(CoreSettings::default());
-    let fate = core.open_fate(EventFinalizers::default());
+    let fate = core.open_fate(EventFinalizers::default(), at(0));
     let data = Bytes::from(vec![b'x'; bytes]);
     let a_second = 2e3_f64.min(2e6 / bytes as f64) * SHARDS as f64;
     let (mut now, mut entered) = (Duration::ZERO, 0_u64);
