@@ -138,6 +138,8 @@ async fn measure(args: &BenchArgs, threads: Option<usize>) -> Result<Exit, Strin
         move || feed::feed(events, plan, input, &fed)
     });
 
+    tracing::info!("The pipeline is fed.");
+
     let mut run = Run::new(children.started);
     let mut draw = tokio::time::interval(DRAW_EVERY);
     let exit = loop {
