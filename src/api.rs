@@ -43,10 +43,8 @@ impl Api {
         let listener = TcpListener::bind(address)
             .await
             .map_err(|error| format!("api.address: cannot listen on {address}: {error}"))?;
-        // Vector's bounds: powers of two from 2^-12 to 2^12.
-        let bounds: Vec<f64> = (-12..=12).map(|power| 2f64.powi(power)).collect();
         let recorder = PrometheusBuilder::new()
-            .set_buckets(&bounds)
+            .set_buckets(&bounds())
             .map_err(|error| error.to_string())?
             .build_recorder();
         let handle = recorder.handle();
@@ -80,6 +78,11 @@ impl Api {
             metrics::counter!("stopped_total").increment(1);
         }
     }
+}
+
+/// Vector's bounds of histograms: powers of two from 2^-12 to 2^12.
+fn bounds() -> Vec<f64> {
+    (-12..=12).map(|power| 2_f64.powi(power)).collect()
 }
 
 /// Metrics of the process, in Vector's names.
@@ -116,6 +119,7 @@ async fn health(State(shared): State<Arc<Shared>>) -> Response {
 async fn render(State(shared): State<Arc<Shared>>) -> Response {
     metrics::gauge!("uptime_seconds").set(shared.started.elapsed().as_secs_f64());
     keep_books(&shared.ledger);
+    keep_latencies(&shared.ledger);
     let text = shared.recorder.render();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
@@ -137,4 +141,19 @@ fn keep_books(ledger: &Ledger) {
         metrics::counter!("pipeline_events_total", "fate" => fate).absolute(events);
     }
     metrics::gauge!("pipeline_held_events").set(balance.held as f64);
+}
+
+/// The histogram `pipeline_delivery_seconds`, written as the sums that Prometheus makes of one: it is counted in the books
+/// already, and a second count would cost something per event.
+fn keep_latencies(ledger: &Ledger) {
+    let latencies = ledger.latencies();
+    let bucket = |le: String, events| {
+        metrics::counter!("pipeline_delivery_seconds_bucket", "le" => le).absolute(events);
+    };
+    for bound in bounds() {
+        bucket(bound.to_string(), latencies.below(Duration::from_secs_f64(bound)));
+    }
+    bucket("+Inf".to_owned(), latencies.events());
+    metrics::counter!("pipeline_delivery_seconds_count").absolute(latencies.events());
+    metrics::gauge!("pipeline_delivery_seconds_sum").set(latencies.sum().as_secs_f64());
 }

@@ -35,6 +35,14 @@ pub(crate) enum Verb {
     Demo(verbs::demo::DemoArgs),
     /// Sends the records of a dead letter file again.
     Redrive(verbs::redrive::RedriveArgs),
+    /// Measures a pipeline under load: rate, CPU, latency and memory, against a Kinesis that swallows.
+    Bench(verbs::bench::BenchArgs),
+    /// The pipeline of `bench`, a process of its own.
+    #[command(hide = true)]
+    BenchPipeline(verbs::bench::pipeline::PipelineArgs),
+    /// The Kinesis of `bench`, a process of its own.
+    #[command(hide = true)]
+    BenchSinkHole(verbs::bench::sink_hole::SinkHoleArgs),
     /// Prints the JSON Schema of configuration files, for editors.
     GenerateSchema,
     /// Serves a local Kinesis to try things with.

@@ -2,6 +2,7 @@
 //! In: paths and globs. Out: a configuration; or one line for each mistake on standard error.
 //! Holds: nothing. The mistakes themselves are found in `pipeline::config`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use afluente::pipeline::config::{ConfigError, ConfigPath, ConfigWarning, Format, Loaded, load};
@@ -26,6 +27,21 @@ impl ConfigArgs {
         all.extend(files(&self.config_yaml, Some(Format::Yaml)));
         all.extend(self.config_dir.iter().cloned().map(ConfigPath::Dir));
         all
+    }
+
+    /// The same as arguments, for another process.
+    pub(crate) fn as_args(&self) -> Vec<OsString> {
+        let ways = [
+            ("--config", &self.config),
+            ("--config-dir", &self.config_dir),
+            ("--config-yaml", &self.config_yaml),
+            ("--config-toml", &self.config_toml),
+            ("--config-json", &self.config_json),
+        ];
+        let each = |(name, paths): (&str, &Vec<PathBuf>)| {
+            paths.iter().flat_map(|path| [name.into(), path.into()]).collect::<Vec<_>>()
+        };
+        ways.into_iter().flat_map(each).collect()
     }
 
     /// What was given, for reports: `["a.yaml", "b.yaml"]`.

@@ -46,6 +46,7 @@ fn start() -> Exit {
         Some(Verb::LocalKinesis(_) | Verb::GenerateSchema) => 0,
         Some(Verb::Validate(_) | Verb::Check(_)) => -3,
         Some(Verb::Map(_) | Verb::Demo(_) | Verb::Redrive(_)) => -1,
+        Some(Verb::Bench(_) | Verb::BenchPipeline(_) | Verb::BenchSinkHole(_)) => -1,
     };
     if let Err(sentence) = logging::start(&cli.log, level) {
         Cli::command().error(ErrorKind::InvalidValue, sentence).exit();
@@ -56,6 +57,9 @@ fn start() -> Exit {
     if let Some(Verb::GenerateSchema) = &cli.verb {
         exit::say(format_args!("{:#}", afluente::pipeline::config::json_schema()));
         return Exit::Done;
+    }
+    if let Some(Verb::BenchSinkHole(args)) = &cli.verb {
+        return verbs::bench::sink_hole::sink_hole(args);
     }
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = cli.log.threads {
@@ -75,8 +79,10 @@ fn start() -> Exit {
             Some(Verb::Validate(args)) => verbs::validate::validate(args).await,
             Some(Verb::Check(args)) => verbs::check::check(args).await,
             // Those that need no runtime are done already.
-            Some(Verb::Map(_) | Verb::GenerateSchema) => Exit::Done,
+            Some(Verb::Map(_) | Verb::GenerateSchema | Verb::BenchSinkHole(_)) => Exit::Done,
             Some(Verb::Demo(args)) => verbs::demo::demo(args).await,
+            Some(Verb::Bench(args)) => verbs::bench::bench(args, cli.log.threads).await,
+            Some(Verb::BenchPipeline(args)) => verbs::bench::pipeline::pipeline(args).await,
             Some(Verb::Redrive(args)) => verbs::redrive::redrive(args).await,
             Some(Verb::LocalKinesis(args)) => verbs::local_kinesis::local_kinesis(args).await,
         }

@@ -4,13 +4,20 @@
 //!
 //! `received + copies = delivered + rejected + dead_lettered + dropped + skipped + discarded + held`.
 //! A copy is an event that a fan-out gave to one more consumer; each copy has a fate of its own.
+//!
+//! Beside the sum: how long events were on their way (`latency`), and what sinks hold at the moment.
+
+mod latency;
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use metrics::Counter;
 
+use self::latency::Latencies;
+pub use self::latency::LatencyCounts;
 use crate::component::ComponentKey;
 
 #[derive(Debug, Default)]
@@ -24,6 +31,9 @@ struct Totals {
     skipped: AtomicU64,
     discarded: AtomicU64,
     retried: AtomicU64,
+    latencies: Latencies,
+    held_bytes: AtomicU64,
+    in_flight: AtomicU64,
 }
 
 /// The pipeline's books. Clones share them.
@@ -95,11 +105,29 @@ impl Ledger {
         discard_labels.push(("intentional", "false".to_owned()));
         let own = Own {
             touched: AtomicU64::new(0),
+            held_bytes: AtomicU64::new(0),
+            in_flight: AtomicU64::new(0),
             sent_events: metrics::counter!("component_sent_events_total", &labels),
             sent_bytes: metrics::counter!("component_sent_event_bytes_total", &labels),
             discarded: metrics::counter!("component_discarded_events_total", &discard_labels),
         };
         ComponentAccount { ledger: self.clone(), own: Arc::new(own) }
+    }
+
+    /// How long delivered events were on their way, from their source's stamp to the destination's word. Of sinks that
+    /// count it.
+    #[must_use]
+    pub fn latencies(&self) -> LatencyCounts {
+        self.0.latencies.counts()
+    }
+
+    /// What all sinks hold at the moment, as far as they say.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        Load {
+            held_bytes: self.0.held_bytes.load(Ordering::Relaxed),
+            in_flight: self.0.in_flight.load(Ordering::Relaxed),
+        }
     }
 
     /// The sums as they stand now. While events flow, `held` may be off by what is just being counted.
@@ -132,6 +160,8 @@ impl Ledger {
 
 struct Own {
     touched: AtomicU64,
+    held_bytes: AtomicU64,
+    in_flight: AtomicU64,
     sent_events: Counter,
     sent_bytes: Counter,
     discarded: Counter,
@@ -141,6 +171,8 @@ impl Default for Own {
     fn default() -> Self {
         Self {
             touched: AtomicU64::new(0),
+            held_bytes: AtomicU64::new(0),
+            in_flight: AtomicU64::new(0),
             sent_events: Counter::noop(),
             sent_bytes: Counter::noop(),
             discarded: Counter::noop(),
@@ -203,6 +235,22 @@ impl ComponentAccount {
         self.ledger.0.retried.fetch_add(records, Ordering::Relaxed);
     }
 
+    /// `events` delivered events had been on their way for `latency`. Counts nothing else.
+    pub fn add_latency(&self, latency: Duration, events: u64) {
+        self.ledger.0.latencies.add(latency, events);
+    }
+
+    /// What this sink holds now.
+    pub fn set_load(&self, load: Load) {
+        let set = |own: &AtomicU64, all: &AtomicU64, now: u64| {
+            let before = own.swap(now, Ordering::Relaxed);
+            // Atomics wrap, so that less than before is taken away.
+            all.fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
+        };
+        set(&self.own.held_bytes, &self.ledger.0.held_bytes, load.held_bytes);
+        set(&self.own.in_flight, &self.ledger.0.in_flight, load.in_flight);
+    }
+
     /// How many events this sink has accounted for.
     #[must_use]
     pub fn accounted(&self) -> u64 {
@@ -213,6 +261,15 @@ impl ComponentAccount {
     pub(crate) fn is_shared(&self) -> bool {
         Arc::strong_count(&self.own) > 1
     }
+}
+
+/// What is held at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Bytes of events, with the bookkeeping and the requests made of them.
+    pub held_bytes: u64,
+    /// Requests that are sent and not answered.
+    pub in_flight: u64,
 }
 
 /// The books at one moment.
@@ -265,6 +322,16 @@ impl fmt::Display for Balance {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_load_is_the_sum_of_what_each_sink_holds_now() {
+        let ledger = Ledger::default();
+        let (one, other) = (ledger.account(), ledger.account());
+        one.set_load(Load { held_bytes: 100, in_flight: 2 });
+        other.set_load(Load { held_bytes: 10, in_flight: 1 });
+        one.set_load(Load { held_bytes: 30, in_flight: 0 });
+        assert_eq!(ledger.load(), Load { held_bytes: 40, in_flight: 1 });
+    }
 
     #[test]
     fn the_line_adds_up() {

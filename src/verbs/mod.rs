@@ -1,5 +1,6 @@
-//! Verbs: one file each. Every verb takes its own options and gives an exit.
+//! Verbs: one file or folder each. Every verb takes its own options and gives an exit.
 
+pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod local_kinesis;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use afluente::pipeline::accounting::Ledger;
 use afluente::pipeline::component::ExtraContext;
+use afluente::pipeline::config::Config;
 use afluente::pipeline::topology::{StartError, Stop, Topology};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
@@ -63,6 +64,13 @@ pub(crate) async fn run(args: RunArgs) -> Exit {
     if let Some(required) = args.require_healthy {
         config.healthchecks.require_healthy = required;
     }
+    let limit = (!args.no_graceful_shutdown_limit)
+        .then(|| Duration::from_secs(args.graceful_shutdown_limit_secs.get()));
+    run_config(&config, &Ledger::default(), limit).await
+}
+
+/// Runs what was loaded; `ledger` keeps the books, `limit` is how long a stop may take.
+pub(crate) async fn run_config(config: &Config, ledger: &Ledger, limit: Option<Duration>) -> Exit {
     let mut stops = match Signals::listen() {
         Ok(stops) => stops,
         Err(error) => {
@@ -70,7 +78,6 @@ pub(crate) async fn run(args: RunArgs) -> Exit {
             return Exit::Failed;
         }
     };
-    let ledger = Ledger::default();
     // Before the topology: metrics that are made without a recorder are lost.
     let api = if config.api.enabled {
         match Api::start(config.api.address, ledger.clone()).await {
@@ -83,7 +90,7 @@ pub(crate) async fn run(args: RunArgs) -> Exit {
     } else {
         None
     };
-    let topology = match Topology::build(&config, ExtraContext::default(), ledger.clone()).await {
+    let topology = match Topology::build(config, ExtraContext::default(), ledger.clone()).await {
         Ok(topology) => topology,
         Err(sentences) => {
             sentences.iter().for_each(|sentence| tell(format_args!("x {sentence}")));
@@ -109,8 +116,6 @@ pub(crate) async fn run(args: RunArgs) -> Exit {
         }
     };
     let live = status::show(ledger.clone());
-    let limit = (!args.no_graceful_shutdown_limit)
-        .then(|| Duration::from_secs(args.graceful_shutdown_limit_secs.get()));
     let outcome = running.run(stops.into_stream(api.as_ref()), limit).await;
     drop(live);
     terminal::set_status("");

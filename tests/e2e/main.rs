@@ -3,6 +3,7 @@
 //! Never: leaves the machine, sleeps, shares a port or a file between two tests.
 #![allow(clippy::unwrap_used, reason = "a test may stop loudly")]
 
+mod bench;
 mod bounded;
 mod exit_codes;
 mod files;

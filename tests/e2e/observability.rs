@@ -51,6 +51,11 @@ sinks: {out: {type: console, inputs: [in], encoding: {codec: text}}}
         "uptime_seconds ",
         "started_total 1",
         "pipeline_events_total{fate=\"received\"} ",
+        "pipeline_delivery_seconds_bucket{le=\"0.000244140625\"} 0",
+        "pipeline_delivery_seconds_bucket{le=\"4096\"} 0",
+        "pipeline_delivery_seconds_bucket{le=\"+Inf\"} 0",
+        "pipeline_delivery_seconds_sum 0",
+        "pipeline_delivery_seconds_count 0",
     ] {
         assert!(metrics.contains(name), "{name}: {metrics}");
     }

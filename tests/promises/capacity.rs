@@ -2,6 +2,8 @@
 //! These measure the machine too, so they are not part of a plain run:
 //! `cargo test --test promises -- --ignored --nocapture --test-threads=1 capacity`. The same in virtual time: `core/tests/overload.rs`.
 
+#![allow(clippy::print_stderr, reason = "what was measured is what these are for")]
+
 use std::collections::HashMap;
 use std::io::Write;
 use std::time::{Duration, Instant};

@@ -77,6 +77,7 @@ pub struct Core {
     rejected_unsettled: usize,
     notices: Vec<Notice>,
     codes: Vec<(Box<str>, u64)>,
+    latencies: Vec<(Moment, u64)>,
     stats: Stats,
 }
 
@@ -101,13 +102,14 @@ impl Core {
             rejected_unsettled: 0,
             notices: Vec::new(),
             codes: Vec::new(),
+            latencies: Vec::new(),
             stats: Stats::default(),
         }
     }
 
-    /// A fate for the records of events with these finalizers.
-    pub fn open_fate(&mut self, finalizers: EventFinalizers) -> FateId {
-        self.fates.open(finalizers)
+    /// A fate for the records of events with these finalizers, which their source took in at `ingested`.
+    pub fn open_fate(&mut self, finalizers: EventFinalizers, ingested: Moment) -> FateId {
+        self.fates.open(finalizers, ingested)
     }
 
     /// Whether events with these finalizers share the fate.
@@ -358,6 +360,11 @@ impl Core {
         for fate in record.absorbed.iter().chain([&record.fate]) {
             self.fates.settle(*fate, status);
         }
+    }
+
+    /// Takes how long delivered records had been on their way since their source took them in, and how many so.
+    pub fn take_latencies(&mut self) -> std::vec::Drain<'_, (Moment, u64)> {
+        self.latencies.drain(..)
     }
 
     /// Takes what a user should read.

@@ -5,11 +5,13 @@
 use afluente_pipeline::event::{EventFinalizers, EventStatus};
 use slab::Slab;
 
-use super::record::FateId;
+use super::record::{FateId, Moment};
 
 #[derive(Debug)]
 struct Fate {
     finalizers: EventFinalizers,
+    /// When the source took its events in.
+    ingested: Moment,
     unsettled: u32,
     worst: EventStatus,
 }
@@ -19,9 +21,15 @@ struct Fate {
 pub struct Fates(Slab<Fate>);
 
 impl Fates {
-    /// A fate that nothing shares yet.
-    pub fn open(&mut self, finalizers: EventFinalizers) -> FateId {
-        self.0.insert(Fate { finalizers, unsettled: 0, worst: EventStatus::Dropped }) as FateId
+    /// A fate that nothing shares yet, of events that their source took in at `ingested`.
+    pub fn open(&mut self, finalizers: EventFinalizers, ingested: Moment) -> FateId {
+        self.0.insert(Fate { finalizers, ingested, unsettled: 0, worst: EventStatus::Dropped }) as FateId
+    }
+
+    /// When the events of this fate were taken in by their source.
+    #[must_use]
+    pub fn ingested(&self, id: FateId) -> Option<Moment> {
+        self.0.get(id as usize).map(|fate| fate.ingested)
     }
 
     /// Whether an event with `finalizers` shares this fate.
@@ -79,7 +87,7 @@ mod tests {
     fn the_source_hears_the_worst_fate_once_all_records_are_settled() {
         let (notifier, mut receiver) = BatchNotifier::new_with_receiver();
         let mut fates = Fates::default();
-        let id = fates.open(EventFinalizers::from_notifier(notifier));
+        let id = fates.open(EventFinalizers::from_notifier(notifier), Moment::ZERO);
         fates.join(id);
         fates.join(id);
         fates.settle(id, EventStatus::Rejected);

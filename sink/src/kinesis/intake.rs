@@ -6,6 +6,7 @@ use afluente_pipeline::codecs::compression::Compressor;
 use afluente_pipeline::codecs::encoding::Encoder;
 use afluente_pipeline::event::{EventArray, EventMetadata, LogEvent, Value};
 use bytes::Bytes;
+use chrono::Utc;
 use foldhash::fast::RandomState;
 use rand::Rng;
 use rand::rngs::SmallRng;
@@ -72,7 +73,7 @@ impl Intake {
                     if let Some(id) = fate {
                         core.close_fate(id);
                     }
-                    core.open_fate(finalizers)
+                    core.open_fate(finalizers, ingested(now, log.metadata()))
                 }
             };
             fate = Some(id);
@@ -139,6 +140,13 @@ impl Intake {
             LongPartitionKey::Reject => Err((key, Reason::KeyTooLong { chars })),
         }
     }
+}
+
+/// When the source took the event in, in the sink's time. The source's stamp is a wall clock's: should that have been set
+/// back since, the event is as new as can be.
+fn ingested(now: Moment, metadata: &EventMetadata) -> Moment {
+    let age = metadata.ingest_timestamp().and_then(|stamp| (Utc::now() - stamp).to_std().ok());
+    now.saturating_sub(age.unwrap_or_default())
 }
 
 /// Moves all entries into the core; copies their bytes if few of them would keep much memory.

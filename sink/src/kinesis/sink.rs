@@ -261,7 +261,7 @@ impl Loop {
             }
         }
         let now = self.now();
-        self.sink.telemetry.update(&self.sink.core);
+        self.sink.telemetry.update(&mut self.sink.core, self.bodies.get());
         self.sink.telemetry.gauges(now, &self.sink.core, self.bodies.get());
     }
 
@@ -273,7 +273,7 @@ impl Loop {
         for notice in self.sink.core.take_notices() {
             self.sink.telemetry.notice(&notice);
         }
-        self.sink.telemetry.update(&self.sink.core);
+        self.sink.telemetry.update(&mut self.sink.core, self.bodies.get());
         if now >= self.gauges_at {
             self.gauges_at = now + GAUGES_EVERY;
             self.sink.telemetry.gauges(now, &self.sink.core, self.bodies.get());

@@ -2,7 +2,7 @@
 //! In: the core's sums, once a turn of the loop. Out: Vector's component metrics and the Kinesis ones; log lines without content.
 //! Never: counts per event, prints a record, a key or a secret.
 
-use afluente_pipeline::accounting::ComponentAccount;
+use afluente_pipeline::accounting::{ComponentAccount, Load};
 use metrics::{Counter, Gauge, Histogram};
 use tracing::{error, info, warn};
 
@@ -96,7 +96,12 @@ impl Telemetry {
     }
 
     /// Adds what has changed since the last turn.
-    pub fn update(&mut self, core: &Core) {
+    pub fn update(&mut self, core: &mut Core, body_bytes: usize) {
+        for (latency, records) in core.take_latencies() {
+            self.account.add_latency(latency, records);
+        }
+        let held_bytes = (core.held_bytes() + body_bytes) as u64;
+        self.account.set_load(Load { held_bytes, in_flight: core.in_flight().0 as u64 });
         let now = *core.stats();
         let last = std::mem::replace(&mut self.last, now);
         if now == last {

@@ -104,7 +104,7 @@ impl Core {
                         landed[at].bytes += weight as u64;
                         self.learn(now, sealed.sent, *id, shard);
                     }
-                    self.deliver(*id, sequence);
+                    self.deliver(now, *id, sequence);
                 }
                 Entry::Failed { code, message } => again.push((*id, code, message)),
             }
@@ -152,13 +152,13 @@ impl Core {
         }
     }
 
-    fn deliver(&mut self, id: RecordId, sequence: &str) {
+    fn deliver(&mut self, now: Moment, id: RecordId, sequence: &str) {
         let record = self.records.remove(id as usize);
         if let Some(next) = self.leave_gate(&record, Some(sequence)) {
             self.lanes.push(next, &mut self.records, false);
         }
         let mut rider = record.next;
-        self.settle_delivered(record);
+        self.settle_delivered(now, record);
         if rider == NO_RECORD {
             return;
         }
@@ -168,16 +168,25 @@ impl Core {
             let record = self.records.remove(rider as usize);
             rider = record.next;
             self.stats.aggregated += 1;
-            self.settle_delivered(record);
+            self.settle_delivered(now, record);
         }
     }
 
-    fn settle_delivered(&mut self, record: Record) {
+    fn settle_delivered(&mut self, now: Moment, record: Record) {
+        self.arrived_after(now.saturating_sub(self.fates.ingested(record.fate).unwrap_or(now)));
         self.stats.delivered += 1;
         self.stats.delivered_bytes += record.weight() as u64;
         self.stats.possible_duplicates += u64::from(record.may_be_stored);
         self.held_bytes -= record.held_bytes();
         self.settle_fates(&record, EventStatus::Delivered);
+    }
+
+    /// Neighbours of an array mostly arrive together: they are counted as one.
+    fn arrived_after(&mut self, latency: Moment) {
+        match self.latencies.last_mut() {
+            Some((last, records)) if *last == latency => *records += 1,
+            _ => self.latencies.push((latency, 1)),
+        }
     }
 
     /// Whether the record has failed as often as the user allows; it is rejected then, and so are those behind it that rode

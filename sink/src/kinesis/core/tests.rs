@@ -27,7 +27,7 @@ fn put(core: &mut Core, key: u64, data: &str) -> BatchStatusReceiver {
 
 fn put_bytes(core: &mut Core, key: u64, data: Bytes) -> BatchStatusReceiver {
     let (notifier, receiver) = BatchNotifier::new_with_receiver();
-    let fate = core.open_fate(EventFinalizers::from_notifier(notifier));
+    let fate = core.open_fate(EventFinalizers::from_notifier(notifier), at(0));
     core.accept(Record::keyed(data, Bytes::from(format!("k{key}")), key, fate, Duration::ZERO));
     core.close_fate(fate);
     receiver

@@ -118,7 +118,7 @@ fn an_aggregate_is_as_large_as_allowed_and_the_request_too() {
 fn two_keys_with_one_hash_share_a_queue_but_no_aggregate() {
     let mut core = core(aggregating());
     let (notifier, _receiver) = BatchNotifier::new_with_receiver();
-    let fate = core.open_fate(EventFinalizers::from_notifier(notifier));
+    let fate = core.open_fate(EventFinalizers::from_notifier(notifier), at(0));
     for (key, text) in [("a", "a0"), ("a", "a1"), ("b", "b0"), ("a", "a2")] {
         core.accept(Record::keyed(Bytes::from(text), Bytes::from(key), 7, fate, Duration::ZERO));
     }

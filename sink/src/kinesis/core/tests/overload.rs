@@ -82,7 +82,7 @@ fn played(speeds: [f64; SHARDS], bytes: usize) -> Vec<Shard> {
 fn played_with(settings: CoreSettings, keys: u64, speeds: [f64; SHARDS], bytes: usize) -> (Vec<Shard>, u64) {
     let mut shards: Vec<_> = speeds.into_iter().map(Shard::new).collect();
     let mut core = core(settings);
-    let fate = core.open_fate(EventFinalizers::default());
+    let fate = core.open_fate(EventFinalizers::default(), at(0));
     let data = Bytes::from(vec![b'x'; bytes]);
     let a_second = 2e3_f64.min(2e6 / bytes as f64) * SHARDS as f64;
     let (mut now, mut entered) = (Duration::ZERO, 0_u64);
