@@ -14,9 +14,13 @@ test:
 demo:
     cargo run --release -- demo
 
-# Micro benchmarks of the hot paths.
+# What each step costs, beside the cheapest thing that does it.
 bench:
-    cargo bench --workspace
+    cargo bench --workspace --bench lines --bench profile_export --bench kinesis
+
+# The whole way under load.
+load *ARGS:
+    cargo run --release -- bench {{ARGS}}
 
 # Validates every example.
 examples:

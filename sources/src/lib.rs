@@ -7,6 +7,8 @@
 
 #![forbid(unsafe_code)]
 
+#[doc(hidden)]
+pub mod bench;
 pub mod demo_profiles;
 mod faults;
 pub mod file;

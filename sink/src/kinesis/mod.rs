@@ -10,6 +10,8 @@ mod aggregate;
 pub mod answer;
 pub mod auth;
 mod backoff;
+#[doc(hidden)]
+pub mod bench;
 mod body;
 pub mod config;
 pub mod core;

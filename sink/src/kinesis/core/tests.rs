@@ -51,6 +51,28 @@ fn at(millis: u64) -> Moment {
 }
 
 #[test]
+fn a_delivered_record_is_counted_with_the_time_since_its_source_took_it_in() {
+    let mut core = core(CoreSettings::default());
+    for (array, ingested) in [at(5), at(8)].into_iter().enumerate() {
+        let fate = core.open_fate(EventFinalizers::default(), ingested);
+        for n in 0..2 {
+            let key = (2 * array + n) as u64;
+            core.accept(Record::keyed(Bytes::new(), Bytes::from(format!("k{key}")), key, fate, at(9)));
+        }
+        core.close_fate(fate);
+    }
+    let sealed = core.next_request(at(10)).unwrap();
+    let entries = [stored(), stored(), failed("InternalFailure"), stored()];
+    core.on_reply(at(30), sealed, Reply::Entries(&entries));
+    assert_eq!(core.take_latencies().collect::<Vec<_>>(), [(at(25), 2), (at(22), 1)]);
+    assert_eq!(core.take_latencies().count(), 0);
+    let now = core.wake_at().unwrap();
+    let sealed = core.next_request(now).unwrap();
+    core.on_reply(now + at(1), sealed, Reply::Entries(&[stored()]));
+    assert_eq!(core.take_latencies().collect::<Vec<_>>(), [(now + at(1) - at(8), 1)]);
+}
+
+#[test]
 fn partial_failure_resends_only_the_failed_records() {
     let mut core = core(CoreSettings::default());
     let receivers: Vec<_> = (0..3).map(|n| put(&mut core, n, &n.to_string())).collect();

@@ -5,7 +5,7 @@
 
 pub(super) mod clock;
 mod endpoint;
-mod sign;
+pub(super) mod sign;
 #[cfg(test)]
 mod tests;
 
