@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use base64_simd::{Out, STANDARD};
+use base64_simd::STANDARD;
 
 /// JSON around one record: `{"Data":"","PartitionKey":""},`.
 const RECORD_FRAME_BYTES: usize = 31;
@@ -42,11 +42,7 @@ impl BodyWriter {
                 body.push(b',');
             }
             body.extend_from_slice(b"{\"Data\":\"");
-            let start = body.len();
-            let encoded = STANDARD.encoded_length(data.len());
-            body.resize(start + encoded, 0);
-            // The slice has exactly the length that was asked for, so this cannot fail.
-            let _ = STANDARD.encode(&data, Out::from_slice(&mut body[start..]));
+            STANDARD.encode_append(&data, body);
             body.extend_from_slice(b"\",\"PartitionKey\":");
             write_json_string(key, body);
             body.push(b'}');
