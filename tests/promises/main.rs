@@ -5,6 +5,7 @@
 mod aggregation;
 mod bounded;
 mod capacity;
+mod credentials;
 mod delivery;
 mod pipeline;
 mod poison;

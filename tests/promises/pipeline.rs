@@ -37,11 +37,15 @@ pub(crate) fn tagger(key: &str, data: &[u8]) -> Option<Tag> {
     Some(tag(key, json["_test"]["seq"].as_u64()?))
 }
 
+/// The `auth` option unless a test says another.
+const AUTH: &str = "{access_key_id: AKIATEST, secret_access_key: not-a-secret}";
+
 /// A folder with a configuration.
 pub(crate) struct Pipeline {
     /// Checkpoints; removed when the test ends.
-    _folder: TempDir,
+    folder: TempDir,
     config: PathBuf,
+    variables: Vec<(String, String)>,
 }
 
 impl Pipeline {
@@ -67,7 +71,7 @@ sinks:
     stream_name: profiles
     region: us-east-1
     endpoint: {endpoint}
-    auth: {{access_key_id: AKIATEST, secret_access_key: not-a-secret}}
+    auth: {AUTH}
     encoding: {{codec: json}}
     healthcheck: false
 {options}
@@ -75,7 +79,21 @@ sinks:
             folder.path().display()
         );
         std::fs::write(&config, text).unwrap();
-        Self { _folder: folder, config }
+        Self { folder, config, variables: Vec::new() }
+    }
+
+    /// The same with another `auth` option.
+    pub(crate) fn auth(self, auth: &str) -> Self {
+        let text = std::fs::read_to_string(&self.config).unwrap();
+        std::fs::write(&self.config, text.replace(AUTH, auth)).unwrap();
+        self
+    }
+
+    /// The same with variables in the program's environment, which has none of AWS' otherwise.
+    pub(crate) fn variables(mut self, variables: &[(&str, &str)]) -> Self {
+        self.variables
+            .extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        self
     }
 
     /// From standard input.
@@ -92,6 +110,8 @@ sinks:
                 command.env_remove(&name);
             }
         }
+        command.env("HOME", self.folder.path()).env("AWS_EC2_METADATA_DISABLED", "true");
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.arg("run").arg("-c").arg(&self.config).args(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         Running(command.spawn().unwrap())
