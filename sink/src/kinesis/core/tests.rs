@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod aggregation;
+mod classes;
 mod model;
 mod overload;
 
@@ -173,17 +174,6 @@ fn a_413_halves_the_request() {
     core.on_reply(at(1), sealed, Reply::Refused { status: 413, code: "", message: "" });
     let sealed = core.next_request(at(1000)).unwrap();
     assert!(sealed.weight <= weight / 2);
-}
-
-#[test]
-fn retry_attempts_end_a_record_and_only_if_the_user_says_so() {
-    let mut core = core(CoreSettings { attempts_max: Some(2), ..CoreSettings::default() });
-    put(&mut core, 1, "x");
-    for now in [0, 1000] {
-        let sealed = core.next_request(at(now)).unwrap();
-        core.on_reply(at(now + 1), sealed, Reply::Entries(&[failed("InternalFailure")]));
-    }
-    assert!(matches!(core.take_rejections()[0].reason, Reason::GaveUp { attempts: 2, .. }));
 }
 
 #[test]
