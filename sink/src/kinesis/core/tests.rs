@@ -185,10 +185,27 @@ fn conflation_sends_the_newest_of_those_that_wait_and_settles_the_older_with_it(
     let second = core.next_request(at(1)).unwrap();
     assert_eq!(texts(&core, &second), ["v4"]);
     assert!(receivers[2].try_recv().is_err());
+    assert_eq!((core.stats().delivered, core.held_records()), (1, 4), "accounted while it waits");
     core.on_reply(at(2), second, Reply::Entries(&[stored()]));
     assert!(receivers.iter_mut().all(|receiver| receiver.try_recv() == Ok(BatchStatus::Delivered)));
     assert!(core.is_idle() && core.held_bytes() == 0);
-    assert_eq!(core.stats().conflated, 3);
+    let stats = core.stats();
+    assert_eq!((stats.received, stats.delivered, stats.stored, stats.conflated), (5, 5, 2, 3));
+}
+
+#[test]
+fn events_that_a_newer_one_stands_for_count_in_the_budget_since_their_sources_wait() {
+    let mut core = core(CoreSettings { conflate: true, ..CoreSettings::default() });
+    put(&mut core, 1, "v");
+    put(&mut core, 1, "v");
+    let few = core.held_bytes();
+    for _ in 0..1000 {
+        put(&mut core, 1, "v");
+    }
+    assert!(
+        core.held_bytes() >= few + 1000 * std::mem::size_of::<RecordId>(),
+        "an outage of any length is bounded"
+    );
 }
 
 #[test]
