@@ -1,11 +1,11 @@
 //! `check`: would events arrive, and if not, what must be changed?
 //! In: a configuration. Out: one sentence for each thing looked at, on standard output: `√`, `~` or `x`.
-//! Never: writes to a stream. Exit: 0 only when all is well, 1 when something is wrong, 78 for the configuration.
+//! Never: writes to a stream. Exit: 0 only when all is well, 1 when something is wrong or cannot be known, 78 for the configuration.
 
 use afluente::pipeline::component::{ComponentKey, NamedComponent, SinkContext};
 use afluente::pipeline::config::{Config, SinkOuter};
 use afluente::sink::kinesis::KinesisSinkConfig;
-use afluente::sink::kinesis::health::{self, iam_policy};
+use afluente::sink::kinesis::health::{self, Standing, iam_policy};
 use afluente::sink::kinesis::put::KinesisClient;
 use clap::Args;
 use futures::StreamExt;
@@ -79,12 +79,12 @@ async fn check_sink(config: &Config, key: &ComponentKey, sink: &SinkOuter) -> Ve
             .findings
             .into_iter()
             .map(|finding| {
-                let mark = match (finding.ok, finding.warning) {
-                    (false, _) => 'x',
-                    (true, true) => '~',
-                    (true, false) => '√',
+                let (good, mark) = match finding.standing {
+                    Standing::Well => (true, '√'),
+                    Standing::Note => (true, '~'),
+                    Standing::Unproven | Standing::Wrong => (false, 'x'),
                 };
-                (finding.ok, format!("{mark} sinks.{key}: {}", finding.sentence))
+                (good, format!("{mark} sinks.{key}: {}", finding.sentence))
             })
             .collect();
     }

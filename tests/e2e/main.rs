@@ -5,6 +5,7 @@
 
 mod bench;
 mod bounded;
+mod check;
 mod exit_codes;
 mod files;
 mod observability;

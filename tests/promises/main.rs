@@ -2,9 +2,13 @@
 //! One module a promise; `pipeline` starts the program, `support` is the other side.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a broken test should stop loudly")]
 
+mod accounting;
 mod aggregation;
+mod books;
 mod bounded;
 mod capacity;
+mod classes;
+mod credentials;
 mod delivery;
 mod pipeline;
 mod poison;

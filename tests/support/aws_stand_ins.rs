@@ -3,7 +3,7 @@
 //! Out: the credentials that the test said, and a record of what was asked.
 //! Never: checks a signature, hands out anything that works elsewhere.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -78,6 +78,8 @@ enum Kind {
 
 struct Said {
     credentials: Credentials,
+    /// Take the place of `credentials` one by one, each after an answer that held some.
+    next: VecDeque<Credentials>,
     /// Answered in place of credentials while set.
     refusal: Option<u16>,
     region: String,
@@ -111,6 +113,7 @@ impl CredentialServer {
     fn start(kind: Kind, credentials: Credentials) -> Self {
         let said = Arc::new(Mutex::new(Said {
             credentials,
+            next: VecDeque::new(),
             refusal: None,
             region: "us-east-1".to_owned(),
             container_token: None,
@@ -136,6 +139,11 @@ impl CredentialServer {
     /// From now on, these.
     pub fn give(&self, credentials: Credentials) {
         self.said.lock().unwrap().credentials = credentials;
+    }
+
+    /// After the next answer that holds credentials, these; repeat to add more.
+    pub fn then_give(&self, credentials: Credentials) {
+        self.said.lock().unwrap().next.push_back(credentials);
     }
 
     /// From now on this status; `None` ends it.
@@ -199,6 +207,10 @@ async fn answer(
             (Kind::Container, None) => container(&said, question.authorization.as_deref()),
         };
         question.status = response.status().as_u16();
+        let gave = question.status == 200 && (kind != Kind::Imds || question.path.ends_with(IMDS_ROLE));
+        if gave && let Some(next) = said.next.pop_front() {
+            said.credentials = next;
+        }
         said.asked.push(question);
         response
     };

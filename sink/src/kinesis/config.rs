@@ -114,7 +114,7 @@ impl SinkConfig for KinesisSinkConfig {
                 let wrong: Vec<_> = health
                     .findings
                     .into_iter()
-                    .filter(|finding| !finding.ok)
+                    .filter(|finding| finding.standing == health::Standing::Wrong)
                     .map(|finding| finding.sentence)
                     .collect();
                 if wrong.is_empty() { Ok(()) } else { Err(wrong.join(" ").into()) }

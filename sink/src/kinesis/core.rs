@@ -75,6 +75,8 @@ pub struct Core {
     held_bytes: usize,
     rejections: Vec<Rejection>,
     rejected_unsettled: usize,
+    /// Events that a newer one of their key, still held, stands for.
+    absorbed: usize,
     notices: Vec<Notice>,
     codes: Vec<(Box<str>, u64)>,
     latencies: Vec<(Moment, u64)>,
@@ -100,6 +102,7 @@ impl Core {
             held_bytes: 0,
             rejections: Vec::new(),
             rejected_unsettled: 0,
+            absorbed: 0,
             notices: Vec::new(),
             codes: Vec::new(),
             latencies: Vec::new(),
@@ -140,11 +143,13 @@ impl Core {
             && older.key == record.key
         {
             // A profile export is a full state: the newest stands for those that wait behind the same key.
-            self.held_bytes = self.held_bytes - older.held_bytes() + record.held_bytes();
+            self.held_bytes -= older.held_bytes();
             older.absorbed.push(older.fate);
             older.fate = record.fate;
             older.data = record.data;
             older.detach();
+            self.held_bytes += older.held_bytes();
+            self.absorbed += 1;
             self.stats.conflated += 1;
             return;
         }
@@ -357,6 +362,7 @@ impl Core {
     }
 
     fn settle_fates(&mut self, record: &Record, status: EventStatus) {
+        self.absorbed -= record.absorbed.len();
         for fate in record.absorbed.iter().chain([&record.fate]) {
             self.fates.settle(*fate, status);
         }
@@ -405,10 +411,10 @@ impl Core {
         self.held_bytes
     }
 
-    /// Records held.
+    /// Records held, and those that a newer one of them stands for.
     #[must_use]
     pub fn held_records(&self) -> usize {
-        self.records.len() + self.rejected_unsettled
+        self.records.len() + self.rejected_unsettled + self.absorbed
     }
 
     /// Whether nothing is held.

@@ -35,6 +35,9 @@ pub const SHARD_BYTES_PER_SEC: f64 = 1_000_000.0;
 /// What a held record costs beside its bytes: its slot, its key's state, its place in a queue. Measured with
 /// `size_of` in `core.rs`, rounded up; a test keeps it true.
 pub const RECORD_OVERHEAD_BYTES: usize = 256;
+/// What an event costs that a newer one stands for: its bytes are gone, but its source still waits for its fate. Reckoned for
+/// a fate that it shares with nobody.
+pub const ABSORBED_OVERHEAD_BYTES: usize = 128;
 
 /// Default byte budget of one sink: at full speed the process stays under 128 MiB.
 pub const BUDGET_BYTES_DEFAULT: usize = 64 * 1024 * 1024;

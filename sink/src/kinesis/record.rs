@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use slab::Slab;
 
-use super::limits::{AGGREGATE_RECORDS_MAX, RECORD_OVERHEAD_BYTES};
+use super::limits::{ABSORBED_OVERHEAD_BYTES, AGGREGATE_RECORDS_MAX, RECORD_OVERHEAD_BYTES};
 
 /// Time since the sink started. Handed in everywhere, so that tests play whole outages in microseconds.
 pub type Moment = Duration;
@@ -77,7 +77,13 @@ impl Record {
     /// What it costs to hold: its bytes and our bookkeeping.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.weight() + RECORD_OVERHEAD_BYTES
+        self.weight() + RECORD_OVERHEAD_BYTES + self.absorbed.len() * ABSORBED_OVERHEAD_BYTES
+    }
+
+    /// How many events share this record's fate: itself, and those that it stands for.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        1 + self.absorbed.len() as u64
     }
 
     /// Copies the bytes out of the array they came in, so that a record that has to wait does not keep its

@@ -441,8 +441,7 @@ impl Loop {
         if rejections.is_empty() {
             return;
         }
-        let reasons: Vec<_> = rejections.iter().map(|rejection| &rejection.reason).collect();
-        self.sink.telemetry.rejected(&reasons, dead_lettered);
+        self.sink.telemetry.rejected(rejections, dead_lettered);
         for rejection in rejections {
             self.sink.core.settle_rejected(rejection, status);
         }

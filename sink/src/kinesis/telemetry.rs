@@ -6,7 +6,7 @@ use afluente_pipeline::accounting::{ComponentAccount, Load};
 use metrics::{Counter, Gauge, Histogram};
 use tracing::{error, info, warn};
 
-use super::core::{Core, Notice, Reason, Stats};
+use super::core::{Core, Notice, Rejection, Stats};
 use super::record::Moment;
 use super::verdict::Trouble;
 
@@ -110,7 +110,7 @@ impl Telemetry {
         let delivered = now.delivered - last.delivered;
         if delivered > 0 {
             self.account.add_delivered(delivered);
-            self.stored.increment(delivered);
+            self.stored.increment(now.stored - last.stored);
             self.account.add_delivered_bytes(now.delivered_bytes - last.delivered_bytes);
         }
         let retried = now.retried - last.retried;
@@ -154,20 +154,20 @@ impl Telemetry {
     }
 
     /// Counts and tells rejected records.
-    pub fn rejected(&self, reasons: &[&Reason], dead_lettered: bool) {
-        let count = reasons.len() as u64;
+    pub fn rejected(&self, rejections: &[Rejection], dead_lettered: bool) {
+        let count = rejections.iter().map(|rejection| rejection.record.events()).sum();
         if dead_lettered {
             self.account.add_dead_lettered(count);
         } else {
             self.account.add_rejected(count);
         }
-        for reason in reasons {
+        for Rejection { reason, .. } in rejections {
             metrics::counter!(
                 "kinesis_rejected_records_total", "stream" => self.stream.clone(), "code" => reason.code().to_owned()
             )
             .increment(1);
         }
-        if let Some(first) = reasons.first() {
+        if let Some(Rejection { reason: first, .. }) = rejections.first() {
             let kept = if dead_lettered {
                 "kept in the dead letter file"
             } else {

@@ -83,9 +83,11 @@ pub fn trouble(status: u16, code: &str, message: &str) -> Trouble {
         | "MissingAuthenticationToken"
         | "MissingAuthenticationTokenException"
         | "RequestExpired"
+        | "RequestInTheFuture"
         | "RequestTimeTooSkewed"
         | "AuthFailure"
         | "InvalidAccessKeyId"
+        | "InvalidToken"
         | "OptInRequired"
         | "NotAuthorized" => Trouble::Credentials,
         "AccessDeniedException"

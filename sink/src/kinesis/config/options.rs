@@ -292,3 +292,34 @@ impl DeadLetterConfig {
         (self.max_bytes < 1024).then(|| "dead_letter: `max_bytes` must be at least 1024".to_owned())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn request(json: &str) -> RequestOptions {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn retry_attempts_count_what_follows_the_first_and_vectors_default_is_for_ever() {
+        for (json, attempts) in [
+            ("{}", None),
+            (r#"{"retry_attempts": 0}"#, Some(1)),
+            (r#"{"retry_attempts": 3}"#, Some(4)),
+            (r#"{"retry_attempts": 9223372036854775807}"#, None),
+        ] {
+            assert_eq!(request(json).attempts_max(), attempts, "{json}");
+        }
+    }
+
+    #[test]
+    fn retry_max_duration_bounds_one_wait() {
+        let json = r#"{"retry_initial_backoff_secs": 1, "retry_max_duration_secs": 30, "retry_jitter_mode": "None"}"#;
+        let backoff = request(json).backoff();
+        let waits = (Duration::from_secs(1), Duration::from_secs(30));
+        assert_eq!((backoff.initial, backoff.max, backoff.jitter), (waits.0, waits.1, false));
+    }
+}

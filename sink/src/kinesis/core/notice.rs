@@ -136,8 +136,10 @@ pub enum Notice {
 pub struct Stats {
     /// Records that entered, rejected ones too.
     pub received: u64,
-    /// Records with a sequence number.
+    /// Records with a sequence number, and those that such a newer one of their key stood for (conflation).
     pub delivered: u64,
+    /// Records with a sequence number.
+    pub stored: u64,
     /// Their weight, in bytes.
     pub delivered_bytes: u64,
     /// Kinesis records with a sequence number that carried several user records.

@@ -174,7 +174,8 @@ impl Core {
 
     fn settle_delivered(&mut self, now: Moment, record: Record) {
         self.arrived_after(now.saturating_sub(self.fates.ingested(record.fate).unwrap_or(now)));
-        self.stats.delivered += 1;
+        self.stats.delivered += record.events();
+        self.stats.stored += 1;
         self.stats.delivered_bytes += record.weight() as u64;
         self.stats.possible_duplicates += u64::from(record.may_be_stored);
         self.held_bytes -= record.held_bytes();

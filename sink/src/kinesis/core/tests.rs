@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod aggregation;
+mod classes;
 mod model;
 mod overload;
 
@@ -198,17 +199,6 @@ fn a_413_halves_the_request() {
 }
 
 #[test]
-fn retry_attempts_end_a_record_and_only_if_the_user_says_so() {
-    let mut core = core(CoreSettings { attempts_max: Some(2), ..CoreSettings::default() });
-    put(&mut core, 1, "x");
-    for now in [0, 1000] {
-        let sealed = core.next_request(at(now)).unwrap();
-        core.on_reply(at(now + 1), sealed, Reply::Entries(&[failed("InternalFailure")]));
-    }
-    assert!(matches!(core.take_rejections()[0].reason, Reason::GaveUp { attempts: 2, .. }));
-}
-
-#[test]
 fn conflation_sends_the_newest_of_those_that_wait_and_settles_the_older_with_it() {
     let mut core = core(CoreSettings { conflate: true, ..CoreSettings::default() });
     let mut receivers: Vec<_> = (0..5).map(|n| put(&mut core, 1, &format!("v{n}"))).collect();
@@ -217,10 +207,27 @@ fn conflation_sends_the_newest_of_those_that_wait_and_settles_the_older_with_it(
     let second = core.next_request(at(1)).unwrap();
     assert_eq!(texts(&core, &second), ["v4"]);
     assert!(receivers[2].try_recv().is_err());
+    assert_eq!((core.stats().delivered, core.held_records()), (1, 4), "accounted while it waits");
     core.on_reply(at(2), second, Reply::Entries(&[stored()]));
     assert!(receivers.iter_mut().all(|receiver| receiver.try_recv() == Ok(BatchStatus::Delivered)));
     assert!(core.is_idle() && core.held_bytes() == 0);
-    assert_eq!(core.stats().conflated, 3);
+    let stats = core.stats();
+    assert_eq!((stats.received, stats.delivered, stats.stored, stats.conflated), (5, 5, 2, 3));
+}
+
+#[test]
+fn events_that_a_newer_one_stands_for_count_in_the_budget_since_their_sources_wait() {
+    let mut core = core(CoreSettings { conflate: true, ..CoreSettings::default() });
+    put(&mut core, 1, "v");
+    put(&mut core, 1, "v");
+    let few = core.held_bytes();
+    for _ in 0..1000 {
+        put(&mut core, 1, "v");
+    }
+    assert!(
+        core.held_bytes() >= few + 1000 * std::mem::size_of::<RecordId>(),
+        "an outage of any length is bounded"
+    );
 }
 
 #[test]

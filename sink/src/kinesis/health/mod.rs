@@ -19,6 +19,7 @@ use self::sentences::{Scene, judge_clock, judge_list, judge_probe};
 use super::{
     http::FailureKind,
     put::{Attempt, Failure, KinesisClient, partition_name},
+    verdict::{Trouble, trouble},
 };
 
 /// 2^128: the first number that is not a hash key. Has the 39 digits that the pattern of the parameter allows, so that
@@ -29,6 +30,9 @@ const PROBE_KEY: &str = "afluente-check";
 /// Names that are read at most to suggest one for a stream that does not exist. A page has 100; five calls a second are
 /// allowed an account.
 const LIST_NAMES_MAX: usize = 1_000;
+
+/// Waits before the probe is sent once more, while it may go better. Chosen, not measured.
+const WAITS: [Duration; 3] = [Duration::ZERO, Duration::from_millis(500), Duration::from_secs(2)];
 
 /// What was found, in the order of asking.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,17 +45,28 @@ impl Health {
     /// True if records will arrive, as far as can be known without writing one.
     #[must_use]
     pub fn is_ok(&self) -> bool {
-        self.findings.iter().all(|finding| finding.ok)
+        self.findings.iter().all(|finding| matches!(finding.standing, Standing::Well | Standing::Note))
     }
+}
+
+/// How what was looked at stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// As it should.
+    Well,
+    /// Well, but the user should know about this.
+    Note,
+    /// Nothing is known to be wrong, but that records will arrive is not proven. A pipeline starts; a check does not pass.
+    Unproven,
+    /// Records will not arrive, or something must be put right first.
+    Wrong,
 }
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
-    /// False if records will not arrive, or something must be put right first.
-    pub ok: bool,
-    /// True if all is well but the user should know about this.
-    pub warning: bool,
+    /// How it stands.
+    pub standing: Standing,
     /// What was looked at: a right like `kinesis:PutRecords`, or `clock`.
     pub what: &'static str,
     /// One sentence for the user: what is right, or what is wrong and what to change.
@@ -74,8 +89,12 @@ pub async fn check(client: &KinesisClient, stream: &str, limit: Duration) -> Hea
 
     let mut put = call(client, "PutRecords", probe(stream, scene.hash_key_sent), limit).await;
     findings.extend(judge_clock(&put));
-    if worth_another(&put) {
-        // With corrected time, or with credentials loaded anew: what else is wrong shows only now.
+    for wait in WAITS {
+        if !worth_another(&put) {
+            break;
+        }
+        // With corrected time, with credentials loaded anew, or when there is room: what else is wrong shows only then.
+        tokio::time::sleep(wait).await;
         put = call(client, "PutRecords", probe(stream, scene.hash_key_sent), limit).await;
     }
     if matches!(put, Attempt::Failed(_)) {
@@ -103,7 +122,8 @@ fn worth_another(attempt: &Attempt) -> bool {
     match attempt {
         Attempt::Answer(_) => false,
         Attempt::Refused(refusal) => {
-            refusal.skew.is_some() || refusal.credentials_refused || refusal.status >= 500
+            let throttled = trouble(refusal.status, &refusal.code, &refusal.message) == Trouble::Throttled;
+            throttled || refusal.skew.is_some() || refusal.credentials_refused || refusal.status >= 500
         }
         Attempt::Failed(failure) => failure.kind == FailureKind::Reset,
     }

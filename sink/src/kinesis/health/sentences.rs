@@ -2,7 +2,7 @@
 //! In: an attempt and what is known around it. Out: a finding whose sentence says what to change.
 //! Never: calls anything, prints a secret.
 
-use super::Finding;
+use super::{Finding, Standing};
 use crate::kinesis::{
     answer::{Entry, parse_put_records},
     http::FailureKind,
@@ -60,15 +60,19 @@ impl Scene {
 }
 
 fn good(what: &'static str, sentence: String) -> Finding {
-    Finding { ok: true, warning: false, what, sentence }
+    Finding { standing: Standing::Well, what, sentence }
 }
 
-fn warning(what: &'static str, sentence: String) -> Finding {
-    Finding { ok: true, warning: true, what, sentence }
+fn note(what: &'static str, sentence: String) -> Finding {
+    Finding { standing: Standing::Note, what, sentence }
+}
+
+fn unproven(what: &'static str, sentence: String) -> Finding {
+    Finding { standing: Standing::Unproven, what, sentence }
 }
 
 fn bad(what: &'static str, sentence: String) -> Finding {
-    Finding { ok: false, warning: false, what, sentence }
+    Finding { standing: Standing::Wrong, what, sentence }
 }
 
 /// A finding about the clock, if the service complained about it.
@@ -78,15 +82,8 @@ pub(super) fn judge_clock(attempt: &Attempt) -> Option<Finding> {
 }
 
 fn clock_sentence(skew: Skew) -> String {
-    let (seconds, side) = (skew.seconds.unsigned_abs(), if skew.seconds < 0 { "ahead of" } else { "behind" });
-    let span = match seconds {
-        0..120 => format!("{seconds} seconds"),
-        120..172_800 => format!("{} minutes", seconds / 60),
-        _ => format!("{} days", seconds / 86_400),
-    };
     format!(
-        "this machine's clock is {span} {side} the service's: set it, best with NTP \
-         (a running sink signs with corrected time meanwhile)"
+        "this machine's clock is {skew}: set it, best with NTP (a running sink signs with corrected time meanwhile)"
     )
 }
 
@@ -151,14 +148,14 @@ fn judge_refusal(refusal: &Refusal, scene: &Scene) -> Finding {
             if scene.hash_key_sent =>
         {
             match scene.lists_the_stream() {
-                Some(true) => warning(
+                Some(true) => unproven(
                     PUT,
                     format!(
                         "{place} exists, but the endpoint refused the probe itself ({message}), so the right to write is not proven"
                     ),
                 ),
                 Some(false) => missing(scene),
-                None => warning(
+                None => unproven(
                     PUT,
                     format!(
                         "{place}: the endpoint refused the probe itself ({message}), so neither the stream nor the right to write is proven"
@@ -227,7 +224,7 @@ fn judge_refusal(refusal: &Refusal, scene: &Scene) -> Finding {
         | "ThrottlingException"
         | "Throttling"
         | "TooManyRequestsException" => {
-            warning(PUT, format!("{place} was found but is busy, so the dry run did not finish: {message}"))
+            unproven(PUT, format!("{place} was found but is busy, so the dry run did not finish: {message}"))
         }
         "UnknownOperationException" | "InvalidAction" => bad(
             PUT,
@@ -288,7 +285,7 @@ fn judge_kms(code: &str, message: &str, place: &str) -> Finding {
             "the account is not signed up for KMS: sign up, or change the stream's encryption"
         }
         "KMSThrottlingException" => {
-            return warning(PUT, format!("{place}: KMS is throttling the stream's key for now ({message})"));
+            return unproven(PUT, format!("{place}: KMS is throttling the stream's key for now ({message})"));
         }
         _ => "KMS refused the stream's key",
     };
@@ -369,7 +366,7 @@ fn judge_failure(failure: &Failure, scene: &Scene) -> Finding {
 pub(super) fn judge_list(attempt: &Attempt) -> Option<Finding> {
     match attempt {
         Attempt::Answer(_) => Some(good(LIST, "streams may be listed".to_owned())),
-        Attempt::Refused(refusal) if refusal.code.starts_with("AccessDenied") => Some(warning(
+        Attempt::Refused(refusal) if refusal.code.starts_with("AccessDenied") => Some(note(
             LIST,
             format!(
                 "the right {LIST} (on `*`) is missing; writing works without it, only this check knows less about names"

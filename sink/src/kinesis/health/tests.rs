@@ -53,7 +53,7 @@ fn failed(kind: FailureKind, message: &str) -> Attempt {
     Attempt::Failed(Failure { kind, may_be_stored: false, message: message.to_owned() })
 }
 
-/// What the sentence must say, after `+` (well), `~` (well, but) or `-` (not well).
+/// What the sentence must say, after `+` (well), `~` (not proven) or `-` (wrong).
 #[test]
 fn each_answer_becomes_a_sentence_that_says_what_to_change() {
     let hash = "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. Specified value was 3402";
@@ -222,10 +222,10 @@ fn each_answer_becomes_a_sentence_that_says_what_to_change() {
         ),
     ] {
         let finding = judge_probe(&attempt, &scene);
-        let mark = match (finding.ok, finding.warning) {
-            (true, false) => '+',
-            (true, true) => '~',
-            (false, _) => '-',
+        let mark = match finding.standing {
+            Standing::Well | Standing::Note => '+',
+            Standing::Unproven => '~',
+            Standing::Wrong => '-',
         };
         let words = &expected[1..];
         assert_eq!(Some(mark), expected.chars().next(), "{attempt:?}: {}", finding.sentence);
@@ -236,7 +236,7 @@ fn each_answer_becomes_a_sentence_that_says_what_to_change() {
 #[test]
 fn a_denied_list_alone_is_only_a_warning() {
     let finding = judge_list(&refused(400, "AccessDeniedException", "x")).unwrap();
-    assert!(finding.ok && finding.warning && finding.sentence.contains("writing works without it"));
+    assert!(finding.standing == Standing::Note && finding.sentence.contains("writing works without it"));
     assert_eq!(judge_list(&refused(400, "LimitExceededException", "x")), None);
 }
 
@@ -325,10 +325,14 @@ async fn a_wrong_clock_is_told_and_the_rest_is_looked_at_all_the_same() {
     })
     .await;
     let health = check(&client(&server).await, "profile", LIMIT).await;
-    let what: Vec<_> = health.findings.iter().map(|finding| (finding.what, finding.ok)).collect();
+    let what: Vec<_> = health.findings.iter().map(|finding| (finding.what, finding.standing)).collect();
     assert_eq!(
         what,
-        [("clock", false), ("kinesis:PutRecords", true), ("kinesis:ListStreams", true)],
+        [
+            ("clock", Standing::Wrong),
+            ("kinesis:PutRecords", Standing::Well),
+            ("kinesis:ListStreams", Standing::Note)
+        ],
         "{health:?}"
     );
     assert!(!health.is_ok());

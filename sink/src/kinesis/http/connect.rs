@@ -81,6 +81,11 @@ impl Connector {
         Self { tcp, tls, proxy, limit }
     }
 
+    /// The same with another limit.
+    pub(super) fn within(self, limit: Duration) -> Self {
+        Self { limit, ..self }
+    }
+
     async fn connect(mut self, uri: Uri) -> Result<Conn, ConnectError> {
         let deadline = Instant::now() + self.limit;
         let host = uri.host().ok_or_else(|| ConnectError::NoHost(uri.clone()))?.to_owned();

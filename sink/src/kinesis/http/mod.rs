@@ -136,6 +136,7 @@ pub(super) struct SendError {
 #[derive(Clone)]
 pub(super) struct HttpClient {
     client: Client<Connector, OneFrame>,
+    connector: Connector,
     proxy: Arc<Proxy>,
 }
 
@@ -151,15 +152,24 @@ impl HttpClient {
         let tls = Arc::new(options.tls.build()?);
         let proxy = Arc::new(Proxy::new(&options.proxy)?);
         let connector = Connector::new(tls, Arc::clone(&proxy), options.connect_timeout);
-        let client = Client::builder(TokioExecutor::new())
+        Ok(Self { client: Self::pool(connector.clone()), connector, proxy })
+    }
+
+    /// The same, with a pool of its own that opens a connection within `limit`.
+    fn connecting_within(&self, limit: Duration) -> Self {
+        let connector = self.connector.clone().within(limit);
+        Self { client: Self::pool(connector.clone()), connector, proxy: Arc::clone(&self.proxy) }
+    }
+
+    fn pool(connector: Connector) -> Client<Connector, OneFrame> {
+        Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .retry_canceled_requests(true)
             // Large bodies are queued as they are; flattening would copy each once more.
             .http1_writev(true)
-            .build(connector);
-        Ok(Self { client, proxy })
+            .build(connector)
     }
 
     /// Sends one request and reads the whole answer. Dropping the future closes the connection.

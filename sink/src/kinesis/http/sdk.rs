@@ -31,7 +31,11 @@ impl aws_smithy_runtime_api::client::http::HttpClient for HttpClient {
     fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
         let timeout = settings.connect_timeout().unwrap_or(CONNECT_TIMEOUT)
             + settings.read_timeout().unwrap_or(READ_TIMEOUT);
-        SharedHttpConnector::new(ForSdk { client: self.clone(), timeout })
+        let client = match settings.connect_timeout() {
+            Some(limit) => self.connecting_within(limit),
+            None => self.clone(),
+        };
+        SharedHttpConnector::new(ForSdk { client, timeout })
     }
 }
 

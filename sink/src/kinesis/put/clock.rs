@@ -3,6 +3,7 @@
 //! Never: changes this machine's clock; learns from an answer that did not complain.
 
 use std::{
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -17,6 +18,20 @@ use aws_smithy_async::time::{SharedTimeSource, TimeSource};
 pub struct Skew {
     /// Service's time minus this machine's.
     pub seconds: i64,
+}
+
+impl fmt::Display for Skew {
+    /// `10 minutes behind the service's`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (seconds, side) =
+            (self.seconds.unsigned_abs(), if self.seconds < 0 { "ahead of" } else { "behind" });
+        match seconds {
+            0..120 => write!(f, "{seconds} seconds"),
+            120..172_800 => write!(f, "{} minutes", seconds / 60),
+            _ => write!(f, "{} days", seconds / 86_400),
+        }?;
+        write!(f, " {side} the service's")
+    }
 }
 
 /// A clock that can be corrected. Clones share the correction.

@@ -279,15 +279,28 @@ impl Inner {
         let service = http_date(headers.get(DATE)?)?;
         match complaint(code, message) {
             Complaint::None => None,
-            Complaint::Clock => Some(self.clock.learn(service)),
+            Complaint::Clock => Some(self.correct_clock(service)),
             Complaint::Perhaps => {
                 // A wrong secret looks like this too: believe in the clock only if it is off by what would matter.
                 let found = self.clock.measure(service);
                 let corrected = self.clock.skew().map_or(0, |skew| skew.seconds);
                 ((found.seconds - corrected).abs() > SKEW_SECONDS_TOLERATED)
-                    .then(|| self.clock.learn(service))
+                    .then(|| self.correct_clock(service))
             }
         }
+    }
+
+    /// Signs with the service's time from now on, and says so once.
+    fn correct_clock(&self, service: SystemTime) -> Skew {
+        let before = self.clock.skew().map_or(0, |skew| skew.seconds);
+        let skew = self.clock.learn(service);
+        // Requests of one round all complain; the time that they took is no news.
+        if (skew.seconds - before).abs() > SKEW_SECONDS_TOLERATED {
+            tracing::warn!(
+                "This machine's clock is {skew}: set it, best with NTP. Requests are signed with corrected time."
+            );
+        }
+        skew
     }
 }
 
