@@ -29,6 +29,19 @@ fn every_event_arrives_once_and_in_order_when_nothing_fails() {
 }
 
 #[test]
+fn a_number_of_requests_in_flight_that_the_user_set_is_used_and_never_exceeded() {
+    let kinesis = FaultServer::builder()
+        .stream("profiles", 4)
+        .keep_tags(tagger)
+        .round_trip(Duration::from_millis(20))
+        .start_on_thread();
+    let options = "    request: {concurrency: 3}\n    batch: {max_events: 50}";
+    Pipeline::stdin(&kinesis, options).run(events(EVENTS, KEYS)).assert_delivered(EVENTS);
+    kinesis.ledger().audit(tags(EVENTS, KEYS)).assert_kept();
+    assert_eq!(kinesis.requests().in_flight_max(), 3);
+}
+
+#[test]
 fn failing_records_failing_requests_and_lost_answers_cost_nothing_but_counted_doubles() {
     for (seed, times) in [(1, 1.0), (2, 10.0)] {
         let kinesis = FaultServer::builder()

@@ -220,7 +220,8 @@ impl Core {
     }
 
     fn partial_may_go(&self, now: Moment) -> bool {
-        if self.partial_in_flight >= PARTIAL_REQUESTS_MAX {
+        // One that has to wait for its slot anyway fills up meanwhile.
+        if self.partial_in_flight >= PARTIAL_REQUESTS_MAX || !self.in_flight.has_slot() {
             return false;
         }
         self.linger_ends().is_none_or(|end| end <= now)
@@ -304,7 +305,7 @@ impl Core {
         // Without a free slot only the end of a request changes anything, and that wakes the sink by itself.
         let slot = self.in_flight.has_room();
         let trial = self.trials.front().map(|(from, _)| *from).filter(|_| slot);
-        let partial = slot && self.partial_in_flight < PARTIAL_REQUESTS_MAX;
+        let partial = self.in_flight.has_slot() && self.partial_in_flight < PARTIAL_REQUESTS_MAX;
         let lanes = self.linger_ends().or_else(|| self.lanes.ready_at()).filter(|_| partial);
         let ready = [delayed, trial, lanes].into_iter().flatten().min();
         match self.weather.probe_at() {
@@ -438,7 +439,7 @@ impl Core {
     /// Requests in flight, and how many there may be.
     #[must_use]
     pub fn in_flight(&self) -> (usize, usize) {
-        (self.in_flight.now(), self.in_flight.limit())
+        (self.in_flight.sent_now(), self.in_flight.limit())
     }
 
     /// Keys with something unresolved, and records that wait behind them.

@@ -33,6 +33,8 @@ pub struct InFlight {
     limit: f64,
     max: f64,
     fixed: bool,
+    /// Requests that may be made ready beyond the limit.
+    spare: usize,
     now: usize,
     last_full: Option<Moment>,
     slow_start: bool,
@@ -42,10 +44,11 @@ pub struct InFlight {
 }
 
 impl InFlight {
-    /// A limit that stays.
+    /// A limit that stays. One request beyond it is made ready while all slots are taken, so that a slot is not idle while a body is
+    /// written and signed; whoever sends keeps it back until a slot is free.
     #[must_use]
     pub fn fixed(limit: usize) -> Self {
-        Self { fixed: true, ..Self::adaptive(limit, limit) }
+        Self { fixed: true, spare: 1, ..Self::adaptive(limit, limit) }
     }
 
     /// A limit that adapts, from `start` to at most `max`.
@@ -55,6 +58,7 @@ impl InFlight {
             limit: start.clamp(1, max.max(1)) as f64,
             max: max.max(1) as f64,
             fixed: false,
+            spare: 0,
             now: 0,
             last_full: None,
             slow_start: true,
@@ -64,9 +68,15 @@ impl InFlight {
         }
     }
 
-    /// Whether one more may go.
+    /// Whether one more may be made ready.
     #[must_use]
     pub fn has_room(&self) -> bool {
+        self.now < self.limit() + self.spare
+    }
+
+    /// Whether one more may go at once.
+    #[must_use]
+    pub fn has_slot(&self) -> bool {
         self.now < self.limit()
     }
 
@@ -76,10 +86,16 @@ impl InFlight {
         self.limit as usize
     }
 
-    /// Requests that are sent and not answered.
+    /// Requests that are sent and not answered, or ready to be sent.
     #[must_use]
     pub fn now(&self) -> usize {
         self.now
+    }
+
+    /// Requests that are sent and not answered.
+    #[must_use]
+    pub fn sent_now(&self) -> usize {
+        if self.fixed { self.now.min(self.limit()) } else { self.now }
     }
 
     /// The round trip, smoothed.
@@ -181,9 +197,11 @@ mod tests {
     }
 
     #[test]
-    fn a_fixed_limit_stays() {
+    fn a_fixed_limit_stays_and_one_more_is_made_ready() {
         let mut limit = InFlight::fixed(3);
-        limit.sent(Duration::ZERO);
+        (0..4).for_each(|_| limit.sent(Duration::ZERO));
+        assert!(!limit.has_room() && !limit.has_slot());
+        assert_eq!(limit.sent_now(), 3);
         limit.ended(Duration::from_secs(1), Duration::ZERO, Ended::PushedBack);
         assert_eq!(limit.limit(), 3);
     }

@@ -18,6 +18,7 @@ use futures::FutureExt;
 use futures::stream::{BoxStream, StreamExt};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::error;
@@ -57,6 +58,8 @@ pub struct KinesisSink {
     records_budget: usize,
     bodies_budget: usize,
     rate_limit: Option<RateLimit>,
+    /// As many as requests may be in flight, if that number is fixed.
+    slots: Option<Arc<Semaphore>>,
 }
 
 /// `request.rate_limit_num` requests in `request.rate_limit_duration_secs`.
@@ -179,6 +182,7 @@ impl KinesisSink {
             records_budget: budget - bodies_budget,
             bodies_budget,
             rate_limit,
+            slots: config.request.in_flight_fixed().map(|count| Arc::new(Semaphore::new(count))),
         })
     }
 }
@@ -346,9 +350,12 @@ impl Loop {
             }
             let body = self.body(&sealed);
             self.sink.telemetry.request(sealed.records.len(), body.len());
-            let client = self.sink.client.clone();
+            let (client, slots) = (self.sink.client.clone(), self.sink.slots.clone());
             self.requests.spawn(async move {
-                let attempt = client.put_records(body).await;
+                let attempt = match slots {
+                    Some(slots) => client.put_records_in_turn(body, &slots).await,
+                    None => client.put_records(body).await,
+                };
                 (sealed, attempt)
             });
         }

@@ -256,11 +256,19 @@ impl RequestOptions {
         Some(retries as u32 + 1)
     }
 
-    pub(in super::super) fn in_flight(&self) -> InFlight {
+    /// How many requests may be in flight, if that does not adapt.
+    pub(in super::super) fn in_flight_fixed(&self) -> Option<usize> {
         match self.concurrency {
-            Concurrency::None => InFlight::fixed(1),
-            Concurrency::Fixed(count) => InFlight::fixed(count),
-            Concurrency::Adaptive => {
+            Concurrency::None => Some(1),
+            Concurrency::Fixed(count) => Some(count),
+            Concurrency::Adaptive => None,
+        }
+    }
+
+    pub(in super::super) fn in_flight(&self) -> InFlight {
+        match self.in_flight_fixed() {
+            Some(count) => InFlight::fixed(count),
+            None => {
                 let max = self.adaptive_concurrency.max_concurrency_limit.unwrap_or(limits::IN_FLIGHT_MAX);
                 let start = self.adaptive_concurrency.initial_concurrency.unwrap_or(limits::IN_FLIGHT_START);
                 InFlight::adaptive(start.min(max), max)

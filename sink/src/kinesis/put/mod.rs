@@ -22,6 +22,8 @@ use http::{
     header::{CONTENT_TYPE, DATE, RETRY_AFTER, USER_AGENT},
 };
 
+use tokio::sync::Semaphore;
+
 use self::{clock::ServiceClock, sign::sign_request};
 pub use self::{
     clock::Skew,
@@ -200,17 +202,24 @@ impl KinesisClient {
         self.call("PutRecords", body).await
     }
 
+    /// As [`Self::put_records`], made ready at once and sent when one of `slots` is free, which it then holds until it ends.
+    pub async fn put_records_in_turn(&self, body: Bytes, slots: &Semaphore) -> Attempt {
+        self.inner.call("PutRecords", body, Some(slots)).await.unwrap_or_else(Attempt::Failed)
+    }
+
     /// One attempt at any operation of the API, by its name (`ListShards`, `ListStreams`, …).
     pub async fn call(&self, operation: &'static str, body: Bytes) -> Attempt {
-        match self.inner.call(operation, body).await {
-            Ok(attempt) => attempt,
-            Err(failure) => Attempt::Failed(failure),
-        }
+        self.inner.call(operation, body, None).await.unwrap_or_else(Attempt::Failed)
     }
 }
 
 impl Inner {
-    async fn call(&self, operation: &'static str, body: Bytes) -> Result<Attempt, Failure> {
+    async fn call(
+        &self,
+        operation: &'static str,
+        body: Bytes,
+        slots: Option<&Semaphore>,
+    ) -> Result<Attempt, Failure> {
         let credentials = self.credentials.current().await.map_err(|failure| Failure {
             kind: FailureKind::Credentials,
             may_be_stored: false,
@@ -221,6 +230,11 @@ impl Inner {
             may_be_stored: false,
             message,
         })?;
+        let _slot = match slots {
+            // It is never closed, so this cannot fail.
+            Some(slots) => slots.acquire().await.ok(),
+            None => None,
+        };
         let answer = self.http.send(head, body, self.request_timeout).await.map_err(|error| Failure {
             kind: error.kind,
             may_be_stored: error.sent,
