@@ -37,4 +37,5 @@ pub mod verdict;
 mod weather;
 
 pub use config::KinesisSinkConfig;
+pub use inflight::InFlight;
 pub use sink::KinesisSink;

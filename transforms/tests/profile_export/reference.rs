@@ -8,8 +8,8 @@ use afluente_transforms::profile_export::{
     ProfileExportConfig, SegmentScope, StatusVocabulary, Trigger, UnknownStatus,
 };
 
-use crate::json::{Fault, Tree};
-use crate::{Seen, dropped, skipped};
+use super::json::{Fault, Tree};
+use super::seen::{Seen, dropped, skipped};
 
 pub struct Reference {
     config: ProfileExportConfig,

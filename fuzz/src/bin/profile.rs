@@ -1,0 +1,4 @@
+//! See `targets::profile`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| afluente_fuzz::targets::profile(data));
