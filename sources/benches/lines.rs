@@ -6,7 +6,7 @@ use std::hint::black_box;
 
 use afluente_pipeline::codecs::decoding::DecodingConfig;
 use afluente_pipeline::event::EventMetadata;
-use afluente_sources::bench::lines;
+use afluente_sources::bench::Lines;
 use afluente_sources::{DemoProfiles, DemoProfilesOptions};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
@@ -33,21 +33,23 @@ fn benches(c: &mut Criterion) {
     group.bench_function("floor/memchr", |b| {
         b.iter(|| memchr::memchr_iter(b'\n', black_box(&input)).count());
     });
+    let mut lines = Lines::default();
     group.bench_function("found", |b| {
         b.iter(|| {
             let mut bytes = 0;
-            lines(black_box(&input), |line| bytes += line.len());
+            lines.read(black_box(&input), &mut bytes, |bytes, line| *bytes += line.len(), |_| {});
             bytes
         });
     });
     for codec in ["bytes", "json"] {
         let config: DecodingConfig = serde_json::from_value(serde_json::json!({ "codec": codec })).unwrap();
         let (decoder, metadata) = (config.build(), EventMetadata::default());
+        let mut events = Vec::with_capacity(EVENTS as usize);
+        // The events of a read are let go before the next one, so that its memory is used again, as when they are sent.
         group.bench_function(format!("events/{codec}"), |b| {
             b.iter(|| {
-                let mut events = Vec::with_capacity(EVENTS as usize);
-                lines(black_box(&input), |line| decoder.decode(line, &metadata, &mut events).unwrap());
-                events
+                let each = |events: &mut Vec<_>, line| decoder.decode(line, &metadata, events).unwrap();
+                lines.read(black_box(&input), &mut events, each, |events| black_box(events).clear());
             });
         });
     }

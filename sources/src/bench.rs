@@ -6,17 +6,32 @@ use bytes::Bytes;
 use crate::LINE_BYTES_MAX_DEFAULT;
 use crate::lines::{Delimiter, Line, LineBuffer, LineRules, READ_BYTES};
 
-/// Hands every line of `input` to `each`.
-pub fn lines(input: &[u8], mut each: impl FnMut(Bytes)) {
-    let rules = LineRules { delimiter: Delimiter::byte(b'\n'), max_line_bytes: LINE_BYTES_MAX_DEFAULT };
-    let mut buffer = LineBuffer::new(rules.clone(), 0);
-    for piece in input.chunks(READ_BYTES) {
-        buffer.space().extend_from_slice(piece);
-        let Some(mut chunk) = buffer.take() else { continue };
-        while let Some(line) = chunk.next_line(&rules) {
-            if let Line::Record { bytes, .. } = line {
-                each(bytes);
+/// Finds lines in a stream.
+pub struct Lines {
+    rules: LineRules,
+    buffer: LineBuffer,
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        let rules = LineRules { delimiter: Delimiter::byte(b'\n'), max_line_bytes: LINE_BYTES_MAX_DEFAULT };
+        Self { buffer: LineBuffer::new(rules.clone(), 0), rules }
+    }
+}
+
+impl Lines {
+    /// `input` comes next; every line that is whole now goes to `each`, and after each read `end` is called.
+    pub fn read<T>(&mut self, input: &[u8], to: &mut T, each: impl Fn(&mut T, Bytes), end: impl Fn(&mut T)) {
+        for piece in input.chunks(READ_BYTES) {
+            self.buffer.space().extend_from_slice(piece);
+            let Some(mut chunk) = self.buffer.take() else { continue };
+            while let Some(line) = chunk.next_line(&self.rules) {
+                if let Line::Record { bytes, .. } = line {
+                    each(to, bytes);
+                }
             }
+            drop(chunk);
+            end(to);
         }
     }
 }

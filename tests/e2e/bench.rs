@@ -81,13 +81,13 @@ fn a_pipeline_of_the_user_is_fed_with_a_file_and_reaches_the_sink_hole_alone() {
 }
 
 #[test]
-fn shards_with_limits_refuse_what_is_too_much_and_get_it_later() {
+fn shards_with_limits_take_their_time_and_everything_in_the_end() {
     let report = report(&run(
         &[
             &"bench",
             &"--sink-only",
             &"--events",
-            &"3000",
+            &"4000",
             &"--event-bytes",
             &"560",
             &"--shards",
@@ -101,8 +101,9 @@ fn shards_with_limits_refuse_what_is_too_much_and_get_it_later() {
         ],
         b"",
     ));
-    assert_eq!(report["records"], 3000, "{report}");
-    assert!(report["throttled_records"].as_u64().unwrap() > 0, "two shards take 2,000 at once: {report}");
+    assert_eq!(report["records"], 4000, "{report}");
+    // Two shards take 2,000 at once, for the other 2,000 they need a second; half of it is left to a busy machine.
+    assert!(report["seconds"].as_f64().unwrap() > 0.5, "{report}");
     assert_eq!(report["service"], "1.5 ms round trip, 2 shards with rate limits");
 }
 

@@ -1,12 +1,12 @@
 //! Batch: events become records in a sealed request. The floor adds up their sizes and lists them.
 
+use std::cell::{Cell, RefCell};
 use std::hint::black_box;
 
 use afluente_pipeline::event::LogEvent;
-use afluente_sink::kinesis::bench::Steps;
 use criterion::{BatchSize, Criterion};
 
-use super::input::{DATA_BYTES, RECORDS, data, events, group};
+use super::input::{DATA_BYTES, RECORDS, answer, data, events, group, warm_steps};
 
 pub(crate) fn benches(c: &mut Criterion) {
     let data = data();
@@ -21,19 +21,28 @@ pub(crate) fn benches(c: &mut Criterion) {
                 let list: Vec<_> = (0..logs.len() as u32).collect();
                 (logs, black_box(weight), list)
             },
-            BatchSize::LargeInput,
+            BatchSize::PerIteration,
         );
     });
+    let stored = answer("", |_| false);
+    let steps = RefCell::new(warm_steps(&data));
+    let last = Cell::new(None);
     group.bench_function("full_request", |b| {
         b.iter_batched(
-            || (Steps::new().unwrap(), events(&data)),
-            |(mut steps, array)| {
-                steps.take(array);
-                let sealed = steps.seal();
-                assert_eq!(sealed.as_ref().map(|sealed| sealed.records.len()), Some(RECORDS));
-                (steps, sealed)
+            || {
+                if let Some(sealed) = last.take() {
+                    steps.borrow_mut().settle(sealed, &stored);
+                }
+                events(&data)
             },
-            BatchSize::LargeInput,
+            |array| {
+                let mut steps = steps.borrow_mut();
+                steps.take(array);
+                let sealed = steps.seal().unwrap();
+                assert_eq!(sealed.records.len(), RECORDS);
+                last.set(Some(sealed));
+            },
+            BatchSize::PerIteration,
         );
     });
     group.finish();

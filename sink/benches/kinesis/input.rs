@@ -2,6 +2,7 @@
 //! Out: events like those that `profile_export` makes, the answers to them. Events of an array share one block of memory, as they do there.
 
 use afluente_pipeline::event::{EventArray, EventMetadata, LogEvent};
+use afluente_sink::kinesis::bench::{Steps, shard_number};
 use bytes::{Bytes, BytesMut};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput};
@@ -39,7 +40,7 @@ pub(crate) fn events(data: &[Bytes]) -> EventArray {
     EventArray::Logs(data.iter().enumerate().map(event).collect())
 }
 
-/// An answer in which record `n` is stored unless `fails` says otherwise. `space` stands where JSON allows it.
+/// An answer of a stream with four shards, in which record `n` is stored unless `fails` says otherwise. `space` stands where JSON allows it.
 pub(crate) fn answer(space: &str, fails: impl Fn(usize) -> bool) -> Vec<u8> {
     let entry = |n: usize| {
         if fails(n) {
@@ -49,7 +50,7 @@ pub(crate) fn answer(space: &str, fails: impl Fn(usize) -> bool) -> Vec<u8> {
         } else {
             format!(
                 r#"{{"SequenceNumber":{space}"4959033827149025660855969253836157109592157598{n:010}","ShardId":{space}"shardId-00000000000{}"}}"#,
-                n % 4
+                shard_number(&key(n)) >> 126
             )
         }
     };
@@ -57,6 +58,18 @@ pub(crate) fn answer(space: &str, fails: impl Fn(usize) -> bool) -> Vec<u8> {
     let entries: Vec<_> = (0..RECORDS).map(entry).collect();
     format!(r#"{{"FailedRecordCount":{space}{failed},"Records":{space}[{}]}}"#, entries.join(","))
         .into_bytes()
+}
+
+/// A sink in the middle of a run: it has learned where keys land, and its memory has been used before.
+pub(crate) fn warm_steps(data: &[Bytes]) -> Steps {
+    let mut steps = Steps::new().unwrap();
+    let stored = answer("", |_| false);
+    for _ in 0..200 {
+        steps.take(events(data));
+        let sealed = steps.seal().unwrap();
+        assert_eq!(steps.settle(sealed, &stored), 0);
+    }
+    steps
 }
 
 /// A group whose cases handle one request of `bytes` bytes each.

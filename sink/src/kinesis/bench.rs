@@ -33,13 +33,12 @@ pub struct Steps {
 }
 
 impl Steps {
-    /// A sink of events that are written as they came.
+    /// A sink of events in JSON, which are written as they came.
     ///
     /// # Errors
     /// One sentence; none is known.
     pub fn new() -> Result<Self, String> {
-        let encoding =
-            serde_json::from_str(r#"{"codec":"raw_message"}"#).map_err(|error| error.to_string())?;
+        let encoding = serde_json::from_str(r#"{"codec":"json"}"#).map_err(|error| error.to_string())?;
         let encoder = Encoder::new(&encoding)?;
         let rng = SmallRng::seed_from_u64(1);
         Ok(Self {
