@@ -186,7 +186,7 @@ impl Core {
     /// The next request, if one may go now.
     pub fn next_request(&mut self, now: Moment) -> Option<Sealed> {
         self.release_delayed(now);
-        if !self.weather.may_send(now, self.in_flight.now()) || !self.in_flight.has_room() {
+        if !self.weather.may_send(now, self.in_flight.last_sent()) || !self.has_room() {
             return None;
         }
         if self.trials.front().is_some_and(|(from, _)| *from <= now)
@@ -220,11 +220,17 @@ impl Core {
     }
 
     fn partial_may_go(&self, now: Moment) -> bool {
-        // One that has to wait for its slot anyway fills up meanwhile.
-        if self.partial_in_flight >= PARTIAL_REQUESTS_MAX || !self.in_flight.has_slot() {
-            return false;
-        }
-        self.linger_ends().is_none_or(|end| end <= now)
+        self.partial_has_room() && self.linger_ends().is_none_or(|end| end <= now)
+    }
+
+    fn partial_has_room(&self) -> bool {
+        // One that has to wait for its slot anyway fills up meanwhile. A probe goes as it is.
+        !self.weather.is_fair()
+            || (self.in_flight.has_slot() && self.partial_in_flight < PARTIAL_REQUESTS_MAX)
+    }
+
+    fn has_room(&self) -> bool {
+        if self.weather.is_fair() { self.in_flight.has_room() } else { self.in_flight.may_probe() }
     }
 
     /// When the oldest record has lingered long enough, if the user wants fuller requests.
@@ -303,15 +309,20 @@ impl Core {
     pub fn wake_at(&self) -> Option<Moment> {
         let delayed = self.delayed.peek().map(|Reverse(delayed)| delayed.until);
         // Without a free slot only the end of a request changes anything, and that wakes the sink by itself.
-        let slot = self.in_flight.has_room();
+        let slot = self.has_room();
         let trial = self.trials.front().map(|(from, _)| *from).filter(|_| slot);
-        let partial = self.in_flight.has_slot() && self.partial_in_flight < PARTIAL_REQUESTS_MAX;
+        let partial = self.partial_has_room();
         let lanes = self.linger_ends().or_else(|| self.lanes.ready_at()).filter(|_| partial);
         let ready = [delayed, trial, lanes].into_iter().flatten().min();
         match self.weather.probe_at() {
-            // In a storm nothing goes before the probe, and only one at a time.
-            Some(_) if self.in_flight.now() > 0 => delayed,
-            Some(probe) if self.has_unsent() => Some(ready.map_or(probe, |ready| ready.max(probe))),
+            // In a storm nothing goes before the probe, and the next one only when it has failed or hangs.
+            Some(until) if slot && self.has_unsent() => {
+                let probe = Weather::next_probe(until, self.in_flight.last_sent());
+                // What is free has waited long enough, unless the user wants company for it.
+                let free = self.lanes.oldest_free().map(|_| self.linger_ends().unwrap_or(probe));
+                [free, ready].into_iter().flatten().min().map(|from| from.max(probe))
+            }
+            Some(_) => delayed,
             _ => ready,
         }
     }

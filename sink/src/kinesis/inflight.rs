@@ -16,6 +16,9 @@ const NOISE: Duration = Duration::from_millis(20);
 /// The best round trip is forgotten after this long: routes change.
 const BEST_LIFE: Duration = Duration::from_secs(60);
 
+/// Probes that may hang side by side: one each few seconds until the first times out.
+const PROBES_MAX: usize = 8;
+
 /// How one request ended, as far as concurrency is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
@@ -36,6 +39,7 @@ pub struct InFlight {
     /// Requests that may be made ready beyond the limit.
     spare: usize,
     now: usize,
+    last_sent: Moment,
     last_full: Option<Moment>,
     slow_start: bool,
     last_cut: Option<Moment>,
@@ -60,6 +64,7 @@ impl InFlight {
             fixed: false,
             spare: 0,
             now: 0,
+            last_sent: Duration::ZERO,
             last_full: None,
             slow_start: true,
             last_cut: None,
@@ -72,6 +77,12 @@ impl InFlight {
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.now < self.limit() + self.spare
+    }
+
+    /// Whether one more may go to see if the service is back: also while some hang, though no more than the user allows.
+    #[must_use]
+    pub fn may_probe(&self) -> bool {
+        if self.fixed { self.has_slot() } else { self.now < self.limit().max(PROBES_MAX) }
     }
 
     /// Whether one more may go at once.
@@ -104,9 +115,16 @@ impl InFlight {
         self.smoothed
     }
 
+    /// When the newest request went, while any is unanswered.
+    #[must_use]
+    pub fn last_sent(&self) -> Option<Moment> {
+        (self.now > 0).then_some(self.last_sent)
+    }
+
     /// A request goes.
     pub fn sent(&mut self, now: Moment) {
         self.now += 1;
+        self.last_sent = now;
         if self.now >= self.limit() {
             self.last_full = Some(now);
         }

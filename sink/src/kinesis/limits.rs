@@ -1,5 +1,5 @@
 //! Limits: the service's numbers and our own, each with unit, source and what it guards.
-//! In: nothing. Out: constants. Never: a decision; see `batch.rs`, `record.rs`, `throttle.rs`.
+//! In: nothing. Out: constants. Never: a decision; see `core.rs`, `record.rs`, `throttle.rs`.
 //!
 //! Service numbers: Kinesis Data Streams Developer Guide, *Quotas and limits*, *Handle large records*, and
 //! the API reference of `PutRecords`, as of 2026-11.
@@ -51,6 +51,9 @@ pub const PARTIAL_REQUESTS_MAX: usize = 2;
 pub const IN_FLIGHT_START: usize = 8;
 /// Most requests in flight unless `request.adaptive_concurrency.max_concurrency_limit` says otherwise (Vector's number).
 pub const IN_FLIGHT_MAX: usize = 200;
+
+/// Most requests in flight if the user sets a number: more than any machine has connections.
+pub const IN_FLIGHT_FIXED_MAX: usize = 60_000;
 
 /// How long one attempt may take unless `request.timeout_secs` says otherwise. Vector's 60 s would hold the keys of
 /// a lost answer for a minute; the service answers within a second.

@@ -86,7 +86,15 @@ impl ShardMap {
     }
 
     /// The service's own list said that `shard` owns `low..=high`.
+    ///
+    /// The list may be older than what answers have said since it was asked for: a newer shard stays.
     pub fn listed(&mut self, shard: ShardIndex, low: u128, high: u128, now: Moment) {
+        let overlaps = |other: &Interval| other.high >= low && other.low <= high;
+        if self.auto
+            || self.intervals.iter().any(|other| overlaps(other) && self.is_newer(other.shard, shard))
+        {
+            return;
+        }
         self.intervals.retain(|interval| interval.high < low || interval.low > high);
         self.insert(Interval { low, high, shard, known_since: now });
     }

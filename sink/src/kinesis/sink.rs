@@ -18,7 +18,7 @@ use futures::FutureExt;
 use futures::stream::{BoxStream, StreamExt};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::error;
@@ -83,7 +83,14 @@ impl RateLimit {
 
 /// Memory of requests' bodies that are not written out yet.
 #[derive(Clone, Default)]
-struct BodyBytes(Arc<AtomicUsize>);
+struct BodyBytes(Arc<Unwritten>);
+
+#[derive(Default)]
+struct Unwritten {
+    bytes: AtomicUsize,
+    /// Told when there are fewer.
+    fewer: Notify,
+}
 
 /// A body whose bytes are given back when the last byte is written (or the request dropped).
 struct CountedBody {
@@ -99,18 +106,23 @@ impl AsRef<[u8]> for CountedBody {
 
 impl Drop for CountedBody {
     fn drop(&mut self) {
-        self.bytes.0.fetch_sub(self.body.len(), Relaxed);
+        self.bytes.0.bytes.fetch_sub(self.body.len(), Relaxed);
+        self.bytes.0.fewer.notify_one();
     }
 }
 
 impl BodyBytes {
     fn wrap(&self, body: Vec<u8>) -> Bytes {
-        self.0.fetch_add(body.len(), Relaxed);
+        self.0.bytes.fetch_add(body.len(), Relaxed);
         Bytes::from_owner(CountedBody { body, bytes: self.clone() })
     }
 
     fn get(&self) -> usize {
-        self.0.load(Relaxed)
+        self.0.bytes.load(Relaxed)
+    }
+
+    async fn fewer(&self) {
+        self.0.fewer.notified().await;
     }
 }
 
@@ -195,6 +207,13 @@ impl StreamSink<EventArray> for KinesisSink {
     }
 }
 
+/// A task ended that holds records: this is a bug, and going on would lose them without a word.
+fn resume(error: tokio::task::JoinError, what: &str) -> ! {
+    let panic =
+        error.try_into_panic().unwrap_or_else(|error| Box::new(format!("{what} ended early: {error}")));
+    std::panic::resume_unwind(panic)
+}
+
 /// Rejections on their way to the dead letter file, and the file itself.
 type Letters = (DeadLetterFile, Vec<Rejection>, std::io::Result<()>);
 
@@ -211,6 +230,8 @@ struct Loop {
     gauges_at: Moment,
     /// When the user's own limit of requests lets the next one go, if it is what holds them back.
     limited_until: Option<Moment>,
+    /// Bodies that are not written out yet hold the next one back.
+    held_back: bool,
     open: bool,
 }
 
@@ -227,6 +248,7 @@ impl Loop {
             bodies: BodyBytes::default(),
             gauges_at: Duration::ZERO,
             limited_until: None,
+            held_back: false,
             open: true,
         }
     }
@@ -253,7 +275,8 @@ impl Loop {
                     let now = self.now();
                     self.sink.core.shards_listed(now, &shards);
                 }
-                Some(Ok(letters)) = self.letters.join_next() => self.on_letters(letters),
+                Some(letters) = self.letters.join_next() => self.on_letters(letters),
+                () = self.bodies.fewer(), if self.held_back => {}
                 array = input.next(), if self.open && self.has_room() => {
                     self.on_array(array);
                     self.take_more(&mut input);
@@ -289,17 +312,12 @@ impl Loop {
     }
 
     fn wake_at(&self) -> Instant {
-        let mut wake = self.gauges_at;
-        if let Some(core) = self.sink.core.wake_at() {
-            wake = wake.min(core);
-        }
-        if let Some(limited) = self.limited_until {
-            wake = wake.min(limited);
-        }
-        if let Some(letters) = self.letters_from {
-            wake = wake.min(letters);
-        }
-        // A limit outside the core (bodies, rate) may hold back what the core has ready: never spin on it.
+        // What holds back what the core has ready says by itself when it no longer does: bodies by a word, a rate by its time.
+        let core = match self.limited_until {
+            Some(limited) => Some(limited),
+            None => self.sink.core.wake_at().filter(|_| !self.held_back),
+        };
+        let wake = [core, self.letters_from].into_iter().flatten().fold(self.gauges_at, Moment::min);
         let soonest = self.now() + Duration::from_millis(1);
         self.started + wake.max(soonest)
     }
@@ -331,10 +349,13 @@ impl Loop {
     }
 
     fn send(&mut self, now: Moment) {
+        self.limited_until = None;
         loop {
             let bodies = self.bodies.get();
             // One body may always be written, so that the sink cannot block itself.
-            if bodies > 0 && bodies + self.sink.core.request_bytes_max() * 4 / 3 > self.sink.bodies_budget {
+            self.held_back =
+                bodies > 0 && bodies + self.sink.core.request_bytes_max() * 4 / 3 > self.sink.bodies_budget;
+            if self.held_back {
                 return;
             }
             if let Some(limit) = &mut self.sink.rate_limit
@@ -343,7 +364,6 @@ impl Loop {
                 self.limited_until = Some(limit.began + limit.span);
                 return;
             }
-            self.limited_until = None;
             let Some(sealed) = self.sink.core.next_request(now) else { return };
             if let Some(limit) = &mut self.sink.rate_limit {
                 limit.used += 1;
@@ -373,12 +393,7 @@ impl Loop {
         let now = self.now();
         let (sealed, attempt) = match ended {
             Ok(ended) => ended,
-            // The request's records went with the task; this is a bug, and going on would lose them without a word.
-            Err(error) => std::panic::resume_unwind(
-                error
-                    .try_into_panic()
-                    .unwrap_or_else(|error| Box::new(format!("a request ended early: {error}"))),
-            ),
+            Err(error) => resume(error, "a request"),
         };
         let core = &mut self.sink.core;
         match attempt {
@@ -431,7 +446,8 @@ impl Loop {
         });
     }
 
-    fn on_letters(&mut self, (file, letters, result): Letters) {
+    fn on_letters(&mut self, written: Result<Letters, tokio::task::JoinError>) {
+        let (file, letters, result) = written.unwrap_or_else(|error| resume(error, "the dead letter file"));
         self.sink.dead_letter = Some(file);
         match result {
             Ok(()) => self.settle(&letters, EventStatus::Delivered, true),

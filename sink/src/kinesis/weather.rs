@@ -3,6 +3,8 @@
 //! Holds: a streak of failures without a success in between. In a storm one probe at a time goes out, with growing jittered
 //! waits; the first success ends it. Never: gives up; see `core.rs` for the user's own limit.
 
+use std::time::Duration;
+
 use rand::Rng;
 
 use super::backoff::Backoff;
@@ -11,6 +13,9 @@ use super::verdict::Trouble;
 
 /// Failures in a row, without a success in between, after which everything waits. Fewer are some requests' bad luck.
 const STORM: u32 = 4;
+
+/// How long a probe is the only one.
+const PROBE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the sink thinks of the service.
 #[derive(Debug, Default)]
@@ -35,13 +40,17 @@ impl Weather {
         self.trouble.filter(|_| !self.is_fair())
     }
 
-    /// Whether a request may go now, with `in_flight` unanswered.
+    /// Whether a request may go now; `last_sent` is when the newest one went that is still unanswered.
     #[must_use]
-    pub fn may_send(&self, now: Moment, in_flight: usize) -> bool {
-        match self.until {
-            None => true,
-            Some(until) => now >= until && in_flight == 0,
-        }
+    pub fn may_send(&self, now: Moment, last_sent: Option<Moment>) -> bool {
+        self.until.is_none_or(|until| now >= Self::next_probe(until, last_sent))
+    }
+
+    /// When the next probe of a storm that lasts until `until` may go. A probe that hangs is not waited for until it times out: the
+    /// service may be back long before.
+    #[must_use]
+    pub fn next_probe(until: Moment, last_sent: Option<Moment>) -> Moment {
+        last_sent.map_or(until, |sent| until.max(sent + PROBE_PATIENCE))
     }
 
     /// When the next probe may go, in a storm.
@@ -105,12 +114,16 @@ mod tests {
         assert!(!weather.failed(now, sent, Trouble::Transient, &backoff, &mut rng), "one storm begins once");
         let probe = Duration::from_millis(1100);
         assert_eq!(weather.probe_at(), Some(probe), "requests of one round are one reason to wait");
-        assert!(!weather.may_send(now, 0));
-        assert!(weather.may_send(probe, 0) && !weather.may_send(probe, 1));
+        assert!(!weather.may_send(now, None));
+        assert!(weather.may_send(probe, None) && !weather.may_send(probe, Some(probe)));
+        assert!(
+            weather.may_send(probe + PROBE_PATIENCE, Some(probe)),
+            "a probe that hangs is not waited for"
+        );
         weather.failed(Duration::from_millis(1200), probe, Trouble::Transient, &backoff, &mut rng);
         assert_eq!(weather.probe_at(), Some(Duration::from_millis(1400)));
         assert!(weather.cleared());
-        assert!(weather.is_fair() && weather.may_send(now, 99));
+        assert!(weather.is_fair() && weather.may_send(now, Some(now)));
     }
 
     #[test]

@@ -260,7 +260,7 @@ impl RequestOptions {
     pub(in super::super) fn in_flight_fixed(&self) -> Option<usize> {
         match self.concurrency {
             Concurrency::None => Some(1),
-            Concurrency::Fixed(count) => Some(count),
+            Concurrency::Fixed(count) => Some(count.min(limits::IN_FLIGHT_FIXED_MAX)),
             Concurrency::Adaptive => None,
         }
     }

@@ -125,6 +125,10 @@ impl Core {
                         continue;
                     }
                     let named = verdict::shard_in(message).and_then(|name| self.lanes.map_mut().shard(name));
+                    if let Some(shard) = named {
+                        // Its records must wait in the lane of the shard that refuses them.
+                        self.place(now, sealed.sent, id, shard);
+                    }
                     let key =
                         self.records.get(id as usize).map(|record| record.key.clone()).unwrap_or_default();
                     let paced = self.lanes.refused(now, sealed.sent, named, &key, 1);
@@ -143,9 +147,12 @@ impl Core {
     }
 
     fn learn(&mut self, now: Moment, sent: Moment, id: RecordId, shard: ShardIndex) {
-        if !self.lanes.wants_to_learn() {
-            return;
+        if self.lanes.wants_to_learn() {
+            self.place(now, sent, id, shard);
         }
+    }
+
+    fn place(&mut self, now: Moment, sent: Moment, id: RecordId, shard: ShardIndex) {
         let Some(record) = self.records.get(id as usize) else { return };
         if self.lanes.landed(&record.key, shard, sent, now) == Learned::Auto {
             self.notices.push(Notice::AutoDistribution);
@@ -223,6 +230,10 @@ impl Core {
     fn on_refused(&mut self, now: Moment, sealed: Sealed, status: u16, code: &str, message: &str) {
         self.stats.failed_requests += 1;
         let members = sealed.records.len() + sealed.riders;
+        // Something on the way said this, not the service: the service may have got the request.
+        if matches!(status, 502 | 504) {
+            self.mark_may_be_stored(&sealed.records);
+        }
         match code {
             "" => self.count_code(&format!("http_{status}"), members as u64),
             code => self.count_code(code, members as u64),
@@ -240,7 +251,9 @@ impl Core {
             Trouble::Poison | Trouble::TooLarge => {
                 self.in_flight.ended(now, sealed.sent, Ended::Neutral);
                 self.service_is_well();
-                if trouble == Trouble::TooLarge && splittable {
+                self.forgive(&sealed.records);
+                // A test that is too large is halved like any other that is refused.
+                if trouble == Trouble::TooLarge && splittable && sealed.trial.is_none() {
                     self.halve_request_limit(&sealed);
                     self.part(&sealed.records);
                     self.put_back(now, sealed);
@@ -264,11 +277,15 @@ impl Core {
         let ended = if trouble.stops_everything() { Ended::Neutral } else { Ended::PushedBack };
         self.in_flight.ended(now, sealed.sent, ended);
         if may_be_stored {
-            for id in &sealed.records {
-                self.each_member(*id, |record| record.may_be_stored = true);
-            }
+            self.mark_may_be_stored(&sealed.records);
         }
         self.on_trouble(now, sealed, trouble, problem, "");
+    }
+
+    fn mark_may_be_stored(&mut self, ids: &[RecordId]) {
+        for id in ids {
+            self.each_member(*id, |record| record.may_be_stored = true);
+        }
     }
 
     fn on_trouble(&mut self, now: Moment, sealed: Sealed, trouble: Trouble, code: &str, message: &str) {
@@ -327,10 +344,15 @@ impl Core {
             code: code.to_owned(),
             message: message.chars().take(MESSAGE_CHARS_MAX).collect(),
         };
+        let limit = verdict::record_limit_in(message)
+            .filter(|limit| sealed.records.iter().any(|id| ride::weight(*id, &self.records) > *limit));
+        if let Some(limit) = limit {
+            self.learn_record_limit(limit);
+        }
         if let Some(trial) = sealed.trial {
             let finding = trial.refused();
             if let Some(guilty) = finding.guilty {
-                self.reject_held(guilty, reason);
+                self.reject_refused(guilty, reason);
             }
             self.follow(now, finding);
             return;
@@ -338,13 +360,10 @@ impl Core {
         if let [alone] = sealed.records.as_slice()
             && sealed.riders == 0
         {
-            self.reject_held(*alone, reason);
+            self.reject_refused(*alone, reason);
             return;
         }
-        if let Some(limit) = verdict::record_limit_in(message)
-            && sealed.records.iter().any(|id| ride::weight(*id, &self.records) > limit)
-        {
-            self.learn_record_limit(limit);
+        if limit.is_some() {
             let mut ids = sealed.records;
             self.part(&ids);
             // The limit is known now: the ones over it are rejected, the others go again without a wait.
@@ -360,6 +379,21 @@ impl Core {
         }
         let trial = Trial::open(sealed.records, verdict::index_in(message));
         self.trials.push_back((now, trial));
+    }
+
+    /// Takes back an attempt that failed for its request's sake: `retry_attempts` is about a record's own failures.
+    fn forgive(&mut self, ids: &[RecordId]) {
+        for id in ids {
+            self.each_member(*id, |record| record.attempts = record.attempts.saturating_sub(1));
+        }
+    }
+
+    /// Rejects a record that was refused alone.
+    fn reject_refused(&mut self, id: RecordId, reason: Reason) {
+        if let Some(record) = self.records.get_mut(id as usize) {
+            record.attempts += 1;
+        }
+        self.reject_held(id, reason);
     }
 
     fn learn_record_limit(&mut self, limit: usize) {

@@ -285,6 +285,127 @@ fn a_listed_shard_is_paced_alone_before_anything_has_landed() {
 }
 
 #[test]
+fn a_stated_record_limit_is_learned_from_a_record_that_was_sent_alone() {
+    let mut core = core(CoreSettings::default());
+    put_bytes(&mut core, 1, Bytes::from(vec![b'x'; 3000]));
+    let sealed = core.next_request(at(0)).unwrap();
+    let message = "Value at 'records.1.member.data' … Member must have length less than or equal to 2048";
+    core.on_reply(at(1), sealed, Reply::Refused { status: 400, code: "ValidationException", message });
+    assert_eq!(core.take_rejections().len(), 1);
+    put_bytes(&mut core, 2, Bytes::from(vec![b'x'; 3000]));
+    assert_eq!(core.take_rejections().len(), 1, "the next one is not even sent");
+    assert_eq!(core.stats().requests, 1);
+}
+
+#[test]
+fn a_service_that_hangs_is_probed_every_few_seconds_although_older_probes_are_unanswered() {
+    let mut core = core(CoreSettings::default());
+    for key in 0..40_000 {
+        put(&mut core, key, "x");
+    }
+    let lost = || Reply::Lost { may_be_stored: true, trouble: Trouble::Transient, problem: "timeout" };
+    let (mut now, mut hanging, mut last) = (0, std::collections::VecDeque::new(), 0);
+    while now < 60_000 {
+        while hanging.front().is_some_and(|(sent, _)| sent + 10_000 <= now) {
+            let (_, sealed) = hanging.pop_front().unwrap();
+            core.on_reply(at(now), sealed, lost());
+        }
+        while let Some(sealed) = core.next_request(at(now)) {
+            assert!(now < 20_000 || now - last <= 5_000, "{} ms without a probe", now - last);
+            last = now;
+            hanging.push_back((now, sealed));
+            assert!(hanging.len() <= 8);
+        }
+        let timeout = hanging.front().map(|(sent, _)| sent + 10_000);
+        let wake = core.wake_at().map(|wake| wake.as_millis() as u64);
+        now = [timeout, wake].into_iter().flatten().min().unwrap().max(now + 1);
+    }
+    assert!(last > 55_000);
+}
+
+#[test]
+fn a_shard_that_refuses_from_the_start_is_paced_though_nothing_has_landed_there() {
+    let mut core = core(CoreSettings::default());
+    for key in 0..400 {
+        put(&mut core, key, "x");
+    }
+    let (mut now, mut refused) = (0, 0);
+    let is_low = |core: &Core, id: &RecordId| {
+        super::super::shard_map::key_hash(&core.record(*id).unwrap().key) <= u128::MAX / 2
+    };
+    while now < 2000 {
+        let Some(sealed) = core.next_request(at(now)) else {
+            now += 1;
+            continue;
+        };
+        let answer = |id: &RecordId| match is_low(&core, id) {
+            true => Entry::Failed {
+                code: Cow::Borrowed("ProvisionedThroughputExceededException"),
+                message: Cow::Borrowed("Rate exceeded for shard shardId-000000000000 in stream s."),
+            },
+            false => Entry::Stored { shard: "shardId-000000000001".into(), sequence: Cow::Borrowed("1") },
+        };
+        let entries: Vec<_> = sealed.records.iter().map(answer).collect();
+        refused += entries.iter().filter(|entry| matches!(entry, Entry::Failed { .. })).count();
+        now += 5;
+        core.on_reply(at(now), sealed, Reply::Entries(&entries));
+    }
+    assert!(refused < 1000, "{refused} refusals of about 200 records in two seconds");
+}
+
+#[test]
+fn a_test_that_is_too_large_is_halved_and_ends() {
+    let mut core = core(CoreSettings::default());
+    for key in 0..64 {
+        put(&mut core, key, &key.to_string());
+    }
+    let (mut now, mut requests) = (0, 0);
+    while !core.is_idle() {
+        now += 10;
+        assert!(now < 100_000);
+        let Some(sealed) = core.next_request(at(now)) else { continue };
+        requests += 1;
+        let sent = texts(&core, &sealed);
+        let (status, code) = if requests == 1 { (400, "ValidationException") } else { (413, "") };
+        if sent.len() > 4 || sent.contains(&"7".to_owned()) {
+            core.on_reply(at(now), sealed, Reply::Refused { status, code, message: "" });
+        } else {
+            let entries = vec![stored(); sealed.records.len()];
+            core.on_reply(at(now), sealed, Reply::Entries(&entries));
+        }
+        for rejection in core.take_rejections() {
+            core.settle_rejected(&rejection, EventStatus::Rejected);
+        }
+    }
+    assert_eq!(core.stats().delivered, 63);
+}
+
+#[test]
+fn a_refusal_for_a_neighbours_sake_is_no_attempt_of_ones_own() {
+    let mut core = core(CoreSettings { attempts_max: Some(2), ..CoreSettings::default() });
+    for key in 0..8 {
+        put(&mut core, key, &key.to_string());
+    }
+    let mut now = 0;
+    while !core.is_idle() {
+        now += 1000;
+        let Some(sealed) = core.next_request(at(now)) else { continue };
+        if texts(&core, &sealed).contains(&"3".to_owned()) {
+            let refused = Reply::Refused { status: 400, code: "ValidationException", message: "" };
+            core.on_reply(at(now + 1), sealed, refused);
+        } else {
+            let entries = vec![stored(); sealed.records.len()];
+            core.on_reply(at(now + 1), sealed, Reply::Entries(&entries));
+        }
+        for rejection in core.take_rejections() {
+            assert_eq!((&rejection.record.data[..], rejection.record.attempts), (&b"3"[..], 1));
+            core.settle_rejected(&rejection, EventStatus::Rejected);
+        }
+    }
+    assert_eq!(core.stats().delivered, 7);
+}
+
+#[test]
 fn a_held_record_costs_no_more_than_the_budget_counts() {
     use std::mem::size_of;
     // Its slot, its place in a lane, its key in the gate (hash tables are filled to at least 7/16), its place in a request.
