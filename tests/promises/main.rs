@@ -15,5 +15,6 @@ mod poison;
 mod restart;
 mod shards;
 mod shutdown;
+mod soak;
 #[path = "../support/mod.rs"]
 mod support;
