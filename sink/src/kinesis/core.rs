@@ -460,11 +460,6 @@ impl Core {
     }
 
     /// What is known of the stream's shards.
-    pub fn lanes_mut(&mut self) -> &mut Lanes {
-        &mut self.lanes
-    }
-
-    /// What is known of the stream's shards.
     #[must_use]
     pub fn lanes(&self) -> &Lanes {
         &self.lanes

@@ -109,12 +109,6 @@ impl InFlight {
         if self.fixed { self.now.min(self.limit()) } else { self.now }
     }
 
-    /// The round trip, smoothed.
-    #[must_use]
-    pub fn round_trip(&self) -> Duration {
-        self.smoothed
-    }
-
     /// When the newest request went, while any is unanswered.
     #[must_use]
     pub fn last_sent(&self) -> Option<Moment> {

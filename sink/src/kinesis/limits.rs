@@ -12,8 +12,6 @@ pub const REQUEST_RECORDS_MAX: usize = 500;
 pub const REQUEST_BYTES_MAX: usize = 10 * 1024 * 1024;
 /// Our default for a request: what every stream and endpoint takes, also older ones.
 pub const REQUEST_BYTES_DEFAULT: usize = 5 * 1024 * 1024;
-/// A request limit is never learned to be less than this: one largest default record fits.
-pub const REQUEST_BYTES_LEARNED_MIN: usize = 1024 * 1024 + 256 * 4;
 /// Most bytes a record may weigh (data and key) on a stream whose limit was raised as far as it goes.
 pub const RECORD_BYTES_MAX: usize = 10 * 1024 * 1024;
 /// What a record may weigh on a stream with the default limit.
@@ -65,7 +63,5 @@ pub const BACKOFF_MAX: Duration = Duration::from_secs(3);
 
 const _: () = assert!(REQUEST_BYTES_DEFAULT <= REQUEST_BYTES_MAX);
 const _: () = assert!(RECORD_BYTES_DEFAULT <= RECORD_BYTES_MAX && RECORD_BYTES_MAX <= REQUEST_BYTES_MAX);
-const _: () =
-    assert!(RECORD_BYTES_DEFAULT <= REQUEST_BYTES_LEARNED_MIN, "one largest record fits an empty request");
 const _: () = assert!(REQUEST_BYTES_DEFAULT < BUDGET_BYTES_MIN);
 const _: () = assert!(PARTIAL_REQUESTS_MAX <= IN_FLIGHT_START && IN_FLIGHT_START <= IN_FLIGHT_MAX);

@@ -73,12 +73,6 @@ impl ShardMap {
         Some(shard)
     }
 
-    /// How many shards were heard of.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.numbers.len()
-    }
-
     /// Whether the stream was found to ignore keys.
     #[must_use]
     pub fn is_auto(&self) -> bool {

@@ -32,6 +32,17 @@ impl Service {
         }
     }
 
+    /// What `ListShards` says.
+    fn list(&self) -> Vec<ListedShard> {
+        let end = |at: usize| self.shards.get(at + 1).map_or(u128::MAX, |next| next.0 - 1);
+        let listed = |(at, shard): (usize, &(u128, u64, f64, Duration))| ListedShard {
+            name: format!("shardId-{:012}", shard.1),
+            low: shard.0,
+            high: end(at),
+        };
+        self.shards.iter().enumerate().map(listed).collect()
+    }
+
     fn split(&mut self, rng: &mut SmallRng) {
         let at = rng.random_range(0..self.shards.len());
         let (low, _, _, seen) = self.shards[at];
@@ -181,7 +192,14 @@ fn run(seed: u64) {
         seed,
         ..CoreSettings::default()
     };
-    let mut core = core(settings);
+    let in_flight = match rng.random_range(0..3) {
+        0 => InFlight::fixed(rng.random_range(1..4)),
+        _ => InFlight::adaptive(8, 200),
+    };
+    let mut core = Core::new(settings, in_flight);
+    if rng.random_bool(0.3) {
+        core.shards_listed(at(0), &service.list());
+    }
     let (mut sent, mut receivers) = (HashMap::<u64, u64>::new(), Vec::new());
     let mut under_way: Vec<Answer> = Vec::new();
     let (mut now, mut entered, mut lost_answers) = (Duration::ZERO, 0, 0_u64);

@@ -72,40 +72,61 @@ fn answer(shards: &mut [Shard], core: &Core, sealed: &Sealed, now: Moment) -> Ve
     sealed.records.iter().map(entry).collect()
 }
 
-/// Plays 20 seconds of records of `bytes` bytes, each of its own key.
-fn played(speeds: [f64; SHARDS], bytes: usize) -> Vec<Shard> {
-    played_with(CoreSettings::default(), u64::MAX, speeds, bytes).0
+/// One sink that writes to the shards.
+struct Producer {
+    core: Core,
+    entered: u64,
+    under_way: std::collections::VecDeque<(Moment, Sealed)>,
 }
 
-/// Plays 20 seconds of records of `bytes` bytes and `keys` keys with twice the shards' summed book rate as input, as far as the budget
-/// lets it in. Returns also how many records were delivered.
-fn played_with(settings: CoreSettings, keys: u64, speeds: [f64; SHARDS], bytes: usize) -> (Vec<Shard>, u64) {
+/// Plays 20 seconds of records of `bytes` bytes, each of its own key, from one sink.
+fn played(speeds: [f64; SHARDS], bytes: usize) -> Vec<Shard> {
+    played_with(&CoreSettings::default(), 1, u64::MAX, speeds, bytes).0
+}
+
+/// Plays 20 seconds of records of `bytes` bytes and `keys` keys from several sinks, each with twice the shards' summed book rate as
+/// input, as far as its budget lets it in. Returns also how many records each delivered.
+fn played_with(
+    settings: &CoreSettings,
+    producers: usize,
+    keys: u64,
+    speeds: [f64; SHARDS],
+    bytes: usize,
+) -> (Vec<Shard>, Vec<u64>) {
     let mut shards: Vec<_> = speeds.into_iter().map(Shard::new).collect();
-    let mut core = core(settings);
-    let fate = core.open_fate(EventFinalizers::default(), at(0));
-    let data = Bytes::from(vec![b'x'; bytes]);
-    let a_second = 2e3_f64.min(2e6 / bytes as f64) * SHARDS as f64;
-    let (mut now, mut entered) = (Duration::ZERO, 0_u64);
-    let mut under_way = std::collections::VecDeque::new();
+    let producer = |_| Producer { core: core(settings.clone()), entered: 0, under_way: Default::default() };
+    let mut producers: Vec<_> = (0..producers).map(producer).collect();
+    let mut now = Duration::ZERO;
     while now < UNTIL {
-        while (entered as f64) < now.as_secs_f64() * a_second && core.held_bytes() < BUDGET {
-            let profile = entered % keys;
-            let key = Bytes::from(format!("profile-{profile}"));
-            core.accept(Record::keyed(data.clone(), key, profile, fate, now));
-            entered += 1;
-        }
-        while let Some(sealed) = core.next_request(now) {
-            under_way.push_back((now, sealed));
-        }
-        // The service decides half a round trip after the request was sent; that is when its buckets are asked.
-        while under_way.front().is_some_and(|(sent, _)| now - *sent >= ROUND_TRIP) {
-            let (sent, sealed) = under_way.pop_front().unwrap();
-            let entries = answer(&mut shards, &core, &sealed, sent + ROUND_TRIP / 2);
-            core.on_reply(now, sealed, Reply::Entries(&entries));
+        for producer in &mut producers {
+            producer.turn(now, &mut shards, keys, bytes);
         }
         now += Duration::from_millis(1);
     }
-    (shards, core.stats().delivered)
+    (shards, producers.iter().map(|producer| producer.core.stats().delivered).collect())
+}
+
+impl Producer {
+    fn turn(&mut self, now: Moment, shards: &mut [Shard], keys: u64, bytes: usize) {
+        let a_second = 2e3_f64.min(2e6 / bytes as f64) * SHARDS as f64;
+        let fate = self.core.open_fate(EventFinalizers::default(), now);
+        while (self.entered as f64) < now.as_secs_f64() * a_second && self.core.held_bytes() < BUDGET {
+            let profile = self.entered % keys;
+            let (data, key) = (Bytes::from(vec![b'x'; bytes]), Bytes::from(format!("profile-{profile}")));
+            self.core.accept(Record::keyed(data, key, profile, fate, now));
+            self.entered += 1;
+        }
+        self.core.close_fate(fate);
+        while let Some(sealed) = self.core.next_request(now) {
+            self.under_way.push_back((now, sealed));
+        }
+        // The service decides half a round trip after the request was sent; that is when its buckets are asked.
+        while self.under_way.front().is_some_and(|(sent, _)| now - *sent >= ROUND_TRIP) {
+            let (sent, sealed) = self.under_way.pop_front().unwrap();
+            let entries = answer(shards, &self.core, &sealed, sent + ROUND_TRIP / 2);
+            self.core.on_reply(now, sealed, Reply::Entries(&entries));
+        }
+    }
 }
 
 /// The mean share of the shards' capacity that was used, and the share of the attempts that were refused.
@@ -137,9 +158,18 @@ fn one_shard_at_a_tenth_leaves_the_others_at_full_speed() {
 #[test]
 fn aggregates_carry_more_small_records_than_the_shards_take_and_are_refused_little() {
     let settings = CoreSettings { aggregate: true, ..CoreSettings::default() };
-    let (shards, delivered) = played_with(settings, 200, [1.0; SHARDS], 300);
+    let (shards, delivered) = played_with(&settings, 1, 200, [1.0; SHARDS], 300);
     let (used, share) = used_and_refused(&shards);
     assert!(used >= 0.97 && share <= 0.02, "{used} of the capacity used, {share} of the attempts refused");
     let by_the_book = UNTIL.as_secs() * 1000 * SHARDS as u64;
-    assert!(delivered > by_the_book * 3 / 2, "{delivered} records, {by_the_book} without aggregation");
+    assert!(delivered[0] > by_the_book * 3 / 2, "{delivered:?} records, {by_the_book} without aggregation");
+}
+
+#[test]
+fn three_producers_share_a_stream_without_collapse() {
+    let (shards, delivered) = played_with(&CoreSettings::default(), 3, u64::MAX, [1.0; SHARDS], 300);
+    let (used, share) = used_and_refused(&shards);
+    assert!(used >= 0.95 && share <= 0.1, "{used} of the capacity used, {share} of the attempts refused");
+    let sum: u64 = delivered.iter().sum();
+    assert!(delivered.iter().all(|own| own * 6 > sum), "each has at least half of its share: {delivered:?}");
 }
