@@ -19,8 +19,9 @@ const SLOT: Duration = Duration::from_millis(100);
 
 /// A lane gives a request tokens worth this long at least, so that pacing does not make tiny requests.
 const QUANTUM: Duration = Duration::from_millis(20);
-/// Tokens that pile up at most while a lane waits for a send slot.
-const DEPTH: Duration = Duration::from_millis(100);
+/// Tokens that pile up at most while a lane waits for a send slot: two requests that are not full may be under way, so a long round trip makes
+/// each lane wait half of it.
+const DEPTH: Duration = Duration::from_millis(250);
 /// After a refusal the rate is this much of what the shard was seen to take.
 const AFTER_REFUSAL: f64 = 0.98;
 /// One refusal never cuts the rate by more than this: a single bad moment is not the shard's rate.

@@ -6,7 +6,6 @@ use super::super::super::shard_map::key_hash;
 use super::*;
 
 const SHARDS: usize = 8;
-const ROUND_TRIP: Duration = Duration::from_millis(15);
 const BUDGET: usize = 45 * 1024 * 1024;
 /// Pacing has settled.
 const FROM: Duration = Duration::from_secs(5);
@@ -72,6 +71,31 @@ fn answer(shards: &mut [Shard], core: &Core, sealed: &Sealed, now: Moment) -> Ve
     sealed.records.iter().map(entry).collect()
 }
 
+/// What is played.
+#[derive(Clone)]
+struct Play {
+    settings: CoreSettings,
+    producers: usize,
+    keys: u64,
+    /// One a shard, times the book rate.
+    speeds: Vec<f64>,
+    bytes: usize,
+    round_trip: Duration,
+}
+
+impl Default for Play {
+    fn default() -> Self {
+        Self {
+            settings: CoreSettings::default(),
+            producers: 1,
+            keys: u64::MAX,
+            speeds: vec![1.0; SHARDS],
+            bytes: 300,
+            round_trip: Duration::from_millis(15),
+        }
+    }
+}
+
 /// One sink that writes to the shards.
 struct Producer {
     core: Core,
@@ -79,27 +103,17 @@ struct Producer {
     under_way: std::collections::VecDeque<(Moment, Sealed)>,
 }
 
-/// Plays 20 seconds of records of `bytes` bytes, each of its own key, from one sink.
-fn played(speeds: [f64; SHARDS], bytes: usize) -> Vec<Shard> {
-    played_with(&CoreSettings::default(), 1, u64::MAX, speeds, bytes).0
-}
-
-/// Plays 20 seconds of records of `bytes` bytes and `keys` keys from several sinks, each with twice the shards' summed book rate as
-/// input, as far as its budget lets it in. Returns also how many records each delivered.
-fn played_with(
-    settings: &CoreSettings,
-    producers: usize,
-    keys: u64,
-    speeds: [f64; SHARDS],
-    bytes: usize,
-) -> (Vec<Shard>, Vec<u64>) {
-    let mut shards: Vec<_> = speeds.into_iter().map(Shard::new).collect();
-    let producer = |_| Producer { core: core(settings.clone()), entered: 0, under_way: Default::default() };
-    let mut producers: Vec<_> = (0..producers).map(producer).collect();
+/// Plays 20 seconds, each sink with twice the shards' summed book rate as input, as far as its budget lets it in. Returns the shards and
+/// how many records each sink delivered.
+fn played(play: &Play) -> (Vec<Shard>, Vec<u64>) {
+    let mut shards: Vec<_> = play.speeds.iter().map(|speed| Shard::new(*speed)).collect();
+    let core = || Core::new(play.settings.clone(), InFlight::adaptive(8, 200));
+    let producer = |_| Producer { core: core(), entered: 0, under_way: Default::default() };
+    let mut producers: Vec<_> = (0..play.producers).map(producer).collect();
     let mut now = Duration::ZERO;
     while now < UNTIL {
         for producer in &mut producers {
-            producer.turn(now, &mut shards, keys, bytes);
+            producer.turn(now, &mut shards, play);
         }
         now += Duration::from_millis(1);
     }
@@ -107,12 +121,13 @@ fn played_with(
 }
 
 impl Producer {
-    fn turn(&mut self, now: Moment, shards: &mut [Shard], keys: u64, bytes: usize) {
-        let a_second = 2e3_f64.min(2e6 / bytes as f64) * SHARDS as f64;
+    fn turn(&mut self, now: Moment, shards: &mut [Shard], play: &Play) {
+        let a_second = 2e3_f64.min(2e6 / play.bytes as f64) * shards.len() as f64;
         let fate = self.core.open_fate(EventFinalizers::default(), now);
         while (self.entered as f64) < now.as_secs_f64() * a_second && self.core.held_bytes() < BUDGET {
-            let profile = self.entered % keys;
-            let (data, key) = (Bytes::from(vec![b'x'; bytes]), Bytes::from(format!("profile-{profile}")));
+            let profile = self.entered % play.keys;
+            let (data, key) =
+                (Bytes::from(vec![b'x'; play.bytes]), Bytes::from(format!("profile-{profile}")));
             self.core.accept(Record::keyed(data, key, profile, fate, now));
             self.entered += 1;
         }
@@ -121,9 +136,9 @@ impl Producer {
             self.under_way.push_back((now, sealed));
         }
         // The service decides half a round trip after the request was sent; that is when its buckets are asked.
-        while self.under_way.front().is_some_and(|(sent, _)| now - *sent >= ROUND_TRIP) {
+        while self.under_way.front().is_some_and(|(sent, _)| now - *sent >= play.round_trip) {
             let (sent, sealed) = self.under_way.pop_front().unwrap();
-            let entries = answer(shards, &self.core, &sealed, sent + ROUND_TRIP / 2);
+            let entries = answer(shards, &self.core, &sealed, sent + play.round_trip / 2);
             self.core.on_reply(now, sealed, Reply::Entries(&entries));
         }
     }
@@ -140,7 +155,7 @@ fn used_and_refused(shards: &[Shard]) -> (f64, f64) {
 fn twice_the_input_uses_nearly_all_of_eight_shards_and_is_refused_little() {
     // Limited by records, then by bytes, then by both.
     for bytes in [300, 1500, 980] {
-        let shards = played([1.0; SHARDS], bytes);
+        let (shards, _) = played(&Play { bytes, ..Play::default() });
         let (used, share) = used_and_refused(&shards);
         assert!(used >= 0.97, "{bytes} bytes: {used} of the capacity used");
         assert!(share <= 0.02, "{bytes} bytes: {share} of the attempts refused");
@@ -149,7 +164,8 @@ fn twice_the_input_uses_nearly_all_of_eight_shards_and_is_refused_little() {
 
 #[test]
 fn one_shard_at_a_tenth_leaves_the_others_at_full_speed() {
-    let shards = played([1.0, 1.0, 1.0, 0.1, 1.0, 1.0, 1.0, 1.0], 700);
+    let speeds = vec![1.0, 1.0, 1.0, 0.1, 1.0, 1.0, 1.0, 1.0];
+    let (shards, _) = played(&Play { speeds, bytes: 700, ..Play::default() });
     for (at, shard) in shards.iter().enumerate() {
         assert!(shard.used() >= 0.97, "shard {at}: {} of its capacity used", shard.used());
     }
@@ -158,7 +174,7 @@ fn one_shard_at_a_tenth_leaves_the_others_at_full_speed() {
 #[test]
 fn aggregates_carry_more_small_records_than_the_shards_take_and_are_refused_little() {
     let settings = CoreSettings { aggregate: true, ..CoreSettings::default() };
-    let (shards, delivered) = played_with(&settings, 1, 200, [1.0; SHARDS], 300);
+    let (shards, delivered) = played(&Play { settings, keys: 200, ..Play::default() });
     let (used, share) = used_and_refused(&shards);
     assert!(used >= 0.97 && share <= 0.02, "{used} of the capacity used, {share} of the attempts refused");
     let by_the_book = UNTIL.as_secs() * 1000 * SHARDS as u64;
@@ -167,9 +183,20 @@ fn aggregates_carry_more_small_records_than_the_shards_take_and_are_refused_litt
 
 #[test]
 fn three_producers_share_a_stream_without_collapse() {
-    let (shards, delivered) = played_with(&CoreSettings::default(), 3, u64::MAX, [1.0; SHARDS], 300);
+    let (shards, delivered) = played(&Play { producers: 3, ..Play::default() });
     let (used, share) = used_and_refused(&shards);
     assert!(used >= 0.95 && share <= 0.1, "{used} of the capacity used, {share} of the attempts refused");
     let sum: u64 = delivered.iter().sum();
     assert!(delivered.iter().all(|own| own * 6 > sum), "each has at least half of its share: {delivered:?}");
+}
+
+#[test]
+fn a_long_way_and_few_shards_are_used_as_well() {
+    for (shards, millis) in [(2, 100), (4, 200), (2, 200), (4, 300)] {
+        let round_trip = Duration::from_millis(millis);
+        let (played, _) = played(&Play { speeds: vec![1.0; shards], round_trip, ..Play::default() });
+        let (used, share) = used_and_refused(&played);
+        assert!(used >= 0.95, "{shards} shards at {millis} ms: {used} of the capacity used");
+        assert!(share <= 0.03, "{shards} shards at {millis} ms: {share} of the attempts refused");
+    }
 }
