@@ -43,7 +43,7 @@ pub const BUDGET_BYTES_DEFAULT: usize = 64 * 1024 * 1024;
 pub const BUDGET_BYTES_MIN: usize = 8 * 1024 * 1024;
 
 /// Requests that may be in flight although they are not full. Two keep a slow stream's latency at about half a
-/// round trip of waiting and let a busy one fill its requests. Chosen; see `benches/runs/`.
+/// round trip of waiting and let a busy one fill its requests. Chosen.
 pub const PARTIAL_REQUESTS_MAX: usize = 2;
 /// Requests in flight at the start: useful at once, small against any quota.
 pub const IN_FLIGHT_START: usize = 8;

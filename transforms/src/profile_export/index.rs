@@ -224,7 +224,7 @@ fn escapes_are_valid(record: &[u8], escapes: &[u32]) -> bool {
     true
 }
 
-/// The number of `\uXXXX` at `at`.
+/// The number that is written in the four hexadecimal digits of the escape at `at`.
 pub(crate) fn code_unit(record: &[u8], at: usize) -> Option<u32> {
     let digits = record.get(at + 2..at + 6)?;
     digits.iter().try_fold(0, |number, digit| Some(number << 4 | char::from(*digit).to_digit(16)?))

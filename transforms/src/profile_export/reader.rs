@@ -563,7 +563,7 @@ pub(crate) fn decode(record: &[u8], raw: Raw, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends the character of `\uXXXX` (or of a pair) at `at`; gives the length of the escape.
+/// Appends the character of an escape of four hexadecimal digits (or of a pair) at `at`; gives the length of the escape.
 fn decode_unicode(record: &[u8], at: usize, out: &mut Vec<u8>) -> usize {
     use super::index::code_unit;
     let first = code_unit(record, at).unwrap_or(0);

@@ -217,7 +217,7 @@ fn escape(text: &[u8], at: usize) -> Result<usize, JsonFault> {
     }
 }
 
-/// The value of the `\uXXXX` that begins at `at`.
+/// The value of the escape of four hexadecimal digits that begins at `at`.
 fn code_unit(text: &[u8], at: usize) -> Result<u16, JsonFault> {
     let digits = text.get(at + 2..at + 6).and_then(|digits| {
         digits.iter().try_fold(0u16, |unit, digit| Some(unit << 4 | char::from(*digit).to_digit(16)? as u16))
