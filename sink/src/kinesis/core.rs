@@ -135,7 +135,7 @@ impl Core {
             self.reject(record, reason);
             return;
         }
-        let hash = record.key_hash.filter(|_| self.settings.ordered);
+        let hash = record.key_hash().filter(|_| self.settings.ordered);
         if let Some(hash) = hash
             && self.settings.conflate
             && let Some(waiting) = self.gate.newest_waiting(hash)
@@ -144,10 +144,7 @@ impl Core {
         {
             // A profile export is a full state: the newest stands for those that wait behind the same key.
             self.held_bytes -= older.held_bytes();
-            older.absorbed.push(older.fate);
-            older.fate = record.fate;
-            older.data = record.data;
-            older.detach();
+            older.absorb(record);
             self.held_bytes += older.held_bytes();
             self.absorbed += 1;
             self.stats.conflated += 1;
@@ -271,8 +268,7 @@ impl Core {
             self.each_member(*id, |record| {
                 members += 1;
                 retried += u64::from(record.attempts > 0);
-                record.attempts += 1;
-                record.first_sent.get_or_insert(now);
+                record.sent(now);
             });
         }
         self.stats.requests += 1;
@@ -354,7 +350,7 @@ impl Core {
 
     /// The record is settled; returns the next one of its key, which holds the key now.
     fn leave_gate(&mut self, record: &Record, sequence: Option<&str>) -> Option<RecordId> {
-        let hash = record.key_hash.filter(|_| self.settings.ordered)?;
+        let hash = record.key_hash().filter(|_| self.settings.ordered)?;
         let (next, fell) = self.gate.leave(hash, sequence, &mut self.records);
         self.stats.order_violations += u64::from(fell);
         next
@@ -374,8 +370,8 @@ impl Core {
     }
 
     fn settle_fates(&mut self, record: &Record, status: EventStatus) {
-        self.absorbed -= record.absorbed.len();
-        for fate in record.absorbed.iter().chain([&record.fate]) {
+        self.absorbed -= record.absorbed().len();
+        for fate in record.absorbed().iter().chain([&record.fate]) {
             self.fates.settle(*fate, status);
         }
     }

@@ -73,7 +73,7 @@ impl DeadLetterFile {
                 reason: reason.to_string(),
                 code: reason.code(),
                 attempts: record.attempts,
-                first_time: text(time_of(record.first_sent.unwrap_or(record.entered))),
+                first_time: text(time_of(record.first_sent().unwrap_or(record.entered))),
                 last_time: text(now),
             };
             serde_json::to_writer(&mut lines, &letter)?;

@@ -2,6 +2,7 @@
 //! In: bytes and a partition key, both already valid. Out: its weight; its place in the slab that holds all of them.
 //! Never: encodes an event (`intake.rs`), decides when it goes (`core.rs`).
 
+use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,21 +20,21 @@ pub const NO_RECORD: RecordId = RecordId::MAX;
 /// The number of a fate; see `fate.rs`.
 pub type FateId = u32;
 
-/// One record.
+/// One record. Two cache lines, no more: each step looks at every record once, mostly long after the step before.
 #[derive(Clone, Debug)]
+#[repr(align(64))]
 pub struct Record {
     /// The data, as it will be stored.
     pub data: Bytes,
     /// The partition key: UTF-8, 1 to 256 characters.
     pub key: Bytes,
-    /// The key's identity for the gate; `None` for a random key, which nothing has to wait for.
-    pub key_hash: Option<u64>,
+    key_hash: Option<NonZeroU64>,
     /// Who hears of its fate.
     pub fate: FateId,
     /// When it entered the sink.
     pub entered: Moment,
-    /// When it was first sent.
-    pub first_sent: Option<Moment>,
+    /// Milliseconds from its entry to the first sending, and one more.
+    sent_after: Option<NonZeroU32>,
     /// How often it was sent.
     pub attempts: u32,
     /// How often it was sent in a row without a word that the service is well; drives its backoff.
@@ -44,28 +45,71 @@ pub struct Record {
     pub next: RecordId,
     /// Most records in an aggregate with this one: halved each time the service refuses one that holds it.
     pub company_max: u16,
-    /// Fates of older records of the key that this one stands for (conflation).
-    pub absorbed: Vec<FateId>,
+    /// Behind a pointer, since hardly any record has some.
+    absorbed: Option<Box<Absorbed>>,
 }
 
+const _: () = assert!(size_of::<Record>() == 128);
+
+/// Fates of older records of a key that one record stands for (conflation).
+#[derive(Clone, Debug, Default)]
+struct Absorbed(Vec<FateId>);
+
 impl Record {
-    /// A record that enters at `entered`.
+    /// A record that enters at `entered`. `key_hash` is the key's identity for the gate; `None` for a random key, which nothing has to
+    /// wait for.
     #[must_use]
     pub fn new(data: Bytes, key: Bytes, key_hash: Option<u64>, fate: FateId, entered: Moment) -> Self {
         Self {
             data,
             key,
-            key_hash,
+            // Two keys may share a number, so 0 can share that of the largest.
+            key_hash: key_hash.map(|hash| NonZeroU64::new(hash).unwrap_or(NonZeroU64::MAX)),
             fate,
             entered,
-            first_sent: None,
+            sent_after: None,
             attempts: 0,
             setbacks: 0,
             may_be_stored: false,
             next: NO_RECORD,
             company_max: AGGREGATE_RECORDS_MAX,
-            absorbed: Vec::new(),
+            absorbed: None,
         }
+    }
+
+    /// The key's identity for the gate; `None` for a random key.
+    #[must_use]
+    pub fn key_hash(&self) -> Option<u64> {
+        self.key_hash.map(NonZeroU64::get)
+    }
+
+    /// It is sent.
+    pub fn sent(&mut self, now: Moment) {
+        self.attempts += 1;
+        if self.sent_after.is_none() {
+            let millis = now.saturating_sub(self.entered).as_millis();
+            self.sent_after = NonZeroU32::MIN.checked_add(u32::try_from(millis).unwrap_or(u32::MAX - 1));
+        }
+    }
+
+    /// When it was first sent, to the millisecond.
+    #[must_use]
+    pub fn first_sent(&self) -> Option<Moment> {
+        self.sent_after.map(|after| self.entered + Duration::from_millis(u64::from(after.get() - 1)))
+    }
+
+    /// Takes over what a newer record of the key says, and stands for both from now on.
+    pub fn absorb(&mut self, newer: Record) {
+        self.absorbed.get_or_insert_default().0.push(self.fate);
+        self.fate = newer.fate;
+        self.data = newer.data;
+        self.detach();
+    }
+
+    /// Fates of older records of the key that this one stands for (conflation).
+    #[must_use]
+    pub fn absorbed(&self) -> &[FateId] {
+        self.absorbed.as_ref().map_or(&[], |absorbed| &absorbed.0)
     }
 
     /// What the service counts: data and key, in bytes.
@@ -77,13 +121,13 @@ impl Record {
     /// What it costs to hold: its bytes and our bookkeeping.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.weight() + RECORD_OVERHEAD_BYTES + self.absorbed.len() * ABSORBED_OVERHEAD_BYTES
+        self.weight() + RECORD_OVERHEAD_BYTES + self.absorbed().len() * ABSORBED_OVERHEAD_BYTES
     }
 
     /// How many events share this record's fate: itself, and those that it stands for.
     #[must_use]
     pub fn events(&self) -> u64 {
-        1 + self.absorbed.len() as u64
+        1 + self.absorbed().len() as u64
     }
 
     /// Copies the bytes out of the array they came in, so that a record that has to wait does not keep its

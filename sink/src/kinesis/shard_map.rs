@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
 use md5::{Digest, Md5};
 
 use super::record::Moment;
@@ -38,7 +39,7 @@ struct Interval {
 /// What is known of the stream's shards.
 #[derive(Debug, Default)]
 pub struct ShardMap {
-    names: HashMap<Box<str>, ShardIndex>,
+    names: HashMap<Box<str>, ShardIndex, RandomState>,
     numbers: Vec<u64>,
     intervals: Vec<Interval>,
     contradictions: u32,

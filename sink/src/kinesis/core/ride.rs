@@ -24,7 +24,7 @@ pub(super) fn board(
         return 0;
     }
     let Some(record) = records.get(leader as usize) else { return 0 };
-    let Some(hash) = record.key_hash else { return 0 };
+    let Some(hash) = record.key_hash() else { return 0 };
     let (alone, key) = (record.weight(), record.key.clone());
     let weight_max = weight_max.min(alone.saturating_add(room));
     let mut size = Size::empty(key.len()).with(record.data.len());
@@ -91,7 +91,7 @@ impl Core {
     pub(super) fn part(&mut self, leaders: &[RecordId]) {
         for leader in leaders {
             let riders = self.records.get(*leader as usize).filter(|record| record.next != NO_RECORD);
-            if let Some(hash) = riders.and_then(|record| record.key_hash) {
+            if let Some(hash) = riders.and_then(Record::key_hash) {
                 self.gate.alight(hash, *leader, &mut self.records);
             }
         }
