@@ -48,11 +48,11 @@ pub struct InFlight {
 }
 
 impl InFlight {
-    /// A limit that stays. One request beyond it is made ready while all slots are taken, so that a slot is not idle while a body is
-    /// written and signed; whoever sends keeps it back until a slot is free.
+    /// A limit that stays. Half as many again are made ready while all slots are taken, so that no slot is idle while a body is written
+    /// and signed, also when several answers come at once; whoever sends keeps them back until a slot is free.
     #[must_use]
     pub fn fixed(limit: usize) -> Self {
-        Self { fixed: true, spare: 1, ..Self::adaptive(limit, limit) }
+        Self { fixed: true, spare: limit.div_ceil(2), ..Self::adaptive(limit, limit) }
     }
 
     /// A limit that adapts, from `start` to at most `max`.
@@ -209,9 +209,9 @@ mod tests {
     }
 
     #[test]
-    fn a_fixed_limit_stays_and_one_more_is_made_ready() {
+    fn a_fixed_limit_stays_and_half_as_many_again_are_made_ready() {
         let mut limit = InFlight::fixed(3);
-        (0..4).for_each(|_| limit.sent(Duration::ZERO));
+        (0..5).for_each(|_| limit.sent(Duration::ZERO));
         assert!(!limit.has_room() && !limit.has_slot());
         assert_eq!(limit.sent_now(), 3);
         limit.ended(Duration::from_secs(1), Duration::ZERO, Ended::PushedBack);
