@@ -66,6 +66,23 @@ fn every_number_is_reported_and_the_counts_add_up() {
 }
 
 #[test]
+fn the_bare_steps_are_measured_in_place_of_the_pipeline() {
+    for sink_only in [false, true] {
+        let mut args: Vec<&dyn AsRef<std::ffi::OsStr>> =
+            vec![&"bench", &"--bare", &"--events", &"1200", &"--json"];
+        if sink_only {
+            args.push(&"--sink-only");
+        }
+        let report = report(&run(&args, b""));
+        for name in ["events", "received", "delivered", "records"] {
+            assert_eq!(report[name], 1200, "{name}: {report}");
+        }
+        assert_eq!((&report["requests"], &report["adds_up"]), (&3.into(), &true.into()), "{report}");
+        assert!(report["pipeline"].as_str().unwrap().contains("bare"), "{report}");
+    }
+}
+
+#[test]
 fn a_pipeline_of_the_user_is_fed_with_a_file_and_reaches_the_sink_hole_alone() {
     let folder = TempDir::new().unwrap();
     let path = pipeline(&folder, "{type: stdin}", KINESIS);

@@ -6,6 +6,7 @@
 //! `sink_hole` plays Kinesis. `samples` of the pipeline become a `series` over time and, with what the sink-hole has
 //! taken, a `summary`.
 
+mod bare;
 mod children;
 mod events;
 mod feed;

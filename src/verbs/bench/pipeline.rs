@@ -11,10 +11,12 @@ use afluente::pipeline::accounting::Ledger;
 use afluente::pipeline::component::NamedComponent;
 use afluente::pipeline::config::{Config, Format, LoadOptions, load_from_str};
 use afluente::sink::kinesis::KinesisSinkConfig;
+use afluente::transforms::profile_export::{Mapper, ProfileExportConfig};
 use clap::Args;
 use serde_json::json;
 
-use super::sample::Sample;
+use super::bare::Bare;
+use super::sample::{Process, Sample};
 use crate::cli::ConfigArgs;
 use crate::exit::{Exit, tell};
 use crate::loading::error_line;
@@ -45,6 +47,12 @@ pub(crate) struct PipelineOptions {
         conflicts_with_all = ["config", "config_dir", "config_yaml", "config_toml", "config_json"]
     )]
     in_flight: Option<u32>,
+    /// In place of the pipeline the unavoidable steps alone, on one thread and without any promise: the floor of this machine.
+    #[arg(
+        long,
+        conflicts_with_all = ["config", "config_dir", "config_yaml", "config_toml", "config_json", "key_field", "in_flight"]
+    )]
+    bare: bool,
 }
 
 /// Options of the process.
@@ -73,12 +81,16 @@ impl PipelineOptions {
         if let Some(requests) = self.in_flight {
             args.extend(["--in-flight".into(), requests.to_string().into()]);
         }
+        if self.bare {
+            args.push("--bare".into());
+        }
         args
     }
 
     /// What is measured, in words.
     pub(super) fn name(&self) -> String {
         match (self.config.is_empty(), self.sink_only) {
+            _ if self.bare => format!("the bare steps{}", if self.sink_only { " of a sink" } else { "" }),
             (false, _) => self.config.names(),
             (true, true) => "stdin, aws_kinesis_streams".to_owned(),
             (true, false) => "stdin, profile_export, aws_kinesis_streams".to_owned(),
@@ -92,14 +104,18 @@ impl PipelineOptions {
             text.push_str("    decoding: {codec: json}\n");
         }
         if !self.sink_only {
-            text.push_str(MAPPING);
+            // JSON is YAML as well. Writing to a string cannot fail.
+            let _ = write!(
+                text,
+                "transforms:\n  export:\n    type: profile_export\n    inputs: [in]\n    \
+                 attributes: {ATTRIBUTES}\n    segments: {SEGMENTS}\n"
+            );
         }
         let (input, codec) = match (self.sink_only, &self.key_field) {
             (false, _) => ("export", "json"),
             (true, Some(_)) => ("in", "json"),
             (true, None) => ("in", "text"),
         };
-        // Writing to a string cannot fail.
         let _ = write!(
             text,
             "sinks:\n  kinesis:\n    type: aws_kinesis_streams\n    inputs: [{input}]\n    \
@@ -138,17 +154,18 @@ impl PipelineOptions {
     }
 }
 
-/// A mapping of about the weight that users have: of 1.56 KB 0.97 KB come out.
-const MAPPING: &str = "\
-transforms:
-  export:
-    type: profile_export
-    inputs: [in]
-    attributes: [person.name.firstName, person.name.lastName, personalEmail.address, loyalty.tier]
-    segments:
-      - {id: 72ddd79b-6b0a-4e97-a8d2-112ccd81bd02, name: Trail runners}
-      - {id: 7841ba61-23c1-4bb3-a495-00d3g5fe1e93, name: Cart abandoned}
-";
+/// A mapping of about the weight that users have: of 1.56 KB 0.97 KB come out. Its options, in JSON.
+const ATTRIBUTES: &str =
+    r#"["person.name.firstName", "person.name.lastName", "personalEmail.address", "loyalty.tier"]"#;
+const SEGMENTS: &str = r#"[{"id": "72ddd79b-6b0a-4e97-a8d2-112ccd81bd02", "name": "Trail runners"}, {"id": "7841ba61-23c1-4bb3-a495-00d3g5fe1e93", "name": "Cart abandoned"}]"#;
+
+fn mapper() -> Result<Mapper, String> {
+    let options = format!(r#"{{"attributes": {ATTRIBUTES}, "segments": {SEGMENTS}}}"#);
+    let options = serde_json::from_str(&options).map_err(|error| error.to_string())?;
+    ProfileExportConfig::from_json(options)
+        .and_then(|config| config.compile())
+        .map_err(|error| error.to_string())
+}
 
 /// Whether the bench can feed the pipeline.
 fn fed(config: &Config) -> Result<(), String> {
@@ -195,6 +212,12 @@ fn redirect(config: &mut Config, endpoint: SocketAddr) -> Result<(), String> {
 
 /// Runs the pipeline until its input ends.
 pub(crate) async fn pipeline(args: PipelineArgs) -> Exit {
+    if args.options.bare {
+        return bare(&args).unwrap_or_else(|error| {
+            tell(format_args!("x the bare steps cannot be measured: {error}"));
+            Exit::Failed
+        });
+    }
     let mut config = match args.options.load() {
         Ok(config) => config,
         Err(exit) => return exit,
@@ -230,6 +253,23 @@ pub(crate) async fn pipeline(args: PipelineArgs) -> Exit {
     let _ = sampler.await;
     let _ = send(&Sample { ended: true, ..Sample::take(&ledger) }, &mut samples);
     exit
+}
+
+/// Runs the unavoidable steps alone until their input ends.
+fn bare(args: &PipelineArgs) -> std::io::Result<Exit> {
+    let mapper = if args.options.sink_only { None } else { Some(mapper().map_err(std::io::Error::other)?) };
+    let mut bare = Bare::new(mapper, args.endpoint)?;
+    bare.run(&mut std::io::stdin().lock())?;
+    let sample = Sample {
+        received: bare.sent + bare.skipped,
+        delivered: bare.sent,
+        skipped: bare.skipped,
+        process: Process::read(),
+        ended: true,
+        ..Sample::default()
+    };
+    send(&sample, &mut TcpStream::connect(args.samples_to)?)?;
+    Ok(Exit::Done)
 }
 
 fn send(sample: &Sample, to: &mut TcpStream) -> std::io::Result<()> {

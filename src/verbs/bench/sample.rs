@@ -59,7 +59,8 @@ impl Sample {
 }
 
 impl Process {
-    fn read() -> Option<Self> {
+    /// Now.
+    pub(super) fn read() -> Option<Self> {
         let read = |name: &str| std::fs::read_to_string(format!("/proc/self/{name}")).ok();
         Self::parse(&read("stat")?, &read("status")?)
     }
