@@ -93,6 +93,9 @@ impl<'a> Compact<'a> {
     }
 
     fn answer(mut self, expected_len: usize) -> Option<PutRecordsAnswer<'a>> {
+        // All at once: a look that never stops early is many bytes at a time.
+        let control = self.text.bytes().fold(false, |any, byte| any | (byte < 0x20));
+        (!control).then_some(())?;
         let (mut entries, mut failed_record_count) = (None, None);
         self.take("{")?;
         loop {
@@ -176,9 +179,7 @@ impl<'a> Compact<'a> {
         self.take("\"")?;
         let rest = self.text.as_bytes().get(self.at..)?;
         let len = memchr::memchr2(b'"', b'\\', rest)?;
-        if rest[len] != b'"' || rest[..len].iter().any(|byte| *byte < 0x20) {
-            return None;
-        }
+        (rest[len] == b'"').then_some(())?;
         // `"` is ASCII, so both ends are on character borders.
         let text = self.text.get(self.at..self.at + len)?;
         self.at += len + 1;

@@ -54,7 +54,9 @@ impl BodyWriter {
 /// Writes UTF-8 `text` as a JSON string.
 fn write_json_string(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
-    if text.iter().all(|byte| *byte >= 0x20 && *byte != b'"' && *byte != b'\\') {
+    let special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    // A look that never stops early is many bytes at a time.
+    if !text.iter().fold(false, |any, byte| any | special(*byte)) {
         out.extend_from_slice(text);
     } else {
         for &byte in text {

@@ -5,7 +5,7 @@
 use afluente_pipeline::codecs::compression::Compressor;
 use afluente_pipeline::codecs::encoding::Encoder;
 use afluente_pipeline::event::{EventArray, EventMetadata, LogEvent, Value};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use chrono::Utc;
 use foldhash::fast::RandomState;
 use rand::Rng;
@@ -25,6 +25,11 @@ const COPY_BELOW_EVENTS: usize = 32;
 /// So are arrays whose records lie in more than this many times their own bytes.
 const COPY_ABOVE_SPREAD: usize = 4;
 
+/// A random key is so long.
+const RANDOM_KEY_BYTES: usize = 16;
+/// So many random keys lie in one piece of memory, which goes with the last of them.
+const RANDOM_KEYS_TOGETHER: usize = 256;
+
 /// Makes records of events.
 pub struct Intake {
     encoder: Encoder,
@@ -33,6 +38,7 @@ pub struct Intake {
     long_key: LongPartitionKey,
     hasher: RandomState,
     rng: SmallRng,
+    random_keys: BytesMut,
 }
 
 /// A record, or what is left of an event that cannot be one, and why.
@@ -54,7 +60,15 @@ impl Intake {
         long_key: LongPartitionKey,
         rng: SmallRng,
     ) -> Self {
-        Self { encoder, compressor, key_field, long_key, hasher: RandomState::default(), rng }
+        Self {
+            encoder,
+            compressor,
+            key_field,
+            long_key,
+            hasher: RandomState::default(),
+            rng,
+            random_keys: BytesMut::new(),
+        }
     }
 
     /// Hands all events of the array to the core.
@@ -120,7 +134,7 @@ impl Intake {
             },
             None => match log.metadata_mut().take_partition_key() {
                 Some(key) => key,
-                None => return Ok(Key::Random(random_key(&mut self.rng))),
+                None => return Ok(Key::Random(random_key(&mut self.rng, &mut self.random_keys))),
             },
         };
         if key.is_empty() {
@@ -184,11 +198,17 @@ fn key_text(value: &Value) -> Bytes {
     }
 }
 
-fn random_key(rng: &mut SmallRng) -> Bytes {
-    let mut text = String::with_capacity(16);
-    // Writing to a string cannot fail.
-    let _ = write!(text, "{:016x}", rng.random::<u64>());
-    Bytes::from(text)
+/// Sixteen hexadecimal digits, in memory that many keys share.
+fn random_key(rng: &mut SmallRng, room: &mut BytesMut) -> Bytes {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let number: u64 = rng.random();
+    if room.capacity() < RANDOM_KEY_BYTES {
+        room.reserve(RANDOM_KEYS_TOGETHER * RANDOM_KEY_BYTES);
+    }
+    let text: [u8; RANDOM_KEY_BYTES] =
+        std::array::from_fn(|at| DIGITS[(number >> (60 - 4 * at) & 15) as usize]);
+    room.extend_from_slice(&text);
+    room.split().freeze()
 }
 
 /// The documented stand-in for a key that is too long: its SHA-256 in lower-case hex.
@@ -198,4 +218,22 @@ fn digest(key: &[u8]) -> Bytes {
         let _ = write!(text, "{byte:02x}");
     }
     Bytes::from(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    #[test]
+    fn a_random_key_is_the_generators_number_in_sixteen_hexadecimal_digits() {
+        let (mut rng, mut same) = (SmallRng::seed_from_u64(7), SmallRng::seed_from_u64(7));
+        let mut room = BytesMut::new();
+        let keys: Vec<Bytes> =
+            (0..3 * RANDOM_KEYS_TOGETHER).map(|_| random_key(&mut rng, &mut room)).collect();
+        for key in keys {
+            assert_eq!(key, format!("{:016x}", same.random::<u64>()));
+        }
+    }
 }
