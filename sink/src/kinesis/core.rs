@@ -4,6 +4,7 @@
 //! Never: touches a socket, a clock or a metric, so that tests play whole outages in microseconds.
 
 mod notice;
+mod poison;
 mod reply;
 mod ride;
 mod settings;
@@ -186,9 +187,7 @@ impl Core {
         if !self.weather.may_send(now, self.in_flight.last_sent()) || !self.has_room() {
             return None;
         }
-        if self.trials.front().is_some_and(|(from, _)| *from <= now)
-            && let Some((_, trial)) = self.trials.pop_front()
-        {
+        if let Some(trial) = self.next_trial(now) {
             return Some(self.seal(now, trial.test.clone(), false, Some(trial)));
         }
         loop {
@@ -203,8 +202,7 @@ impl Core {
                 return None;
             }
             let mut batch = Vec::with_capacity(there.records.min(room.records));
-            let (aggregate, weight_max) =
-                (self.settings.aggregate, self.settings.record_bytes_max.min(AGGREGATE_BYTES_MAX));
+            let (aggregate, weight_max) = (self.settings.aggregate, self.aggregate_bytes_max());
             self.lanes.take(room, &mut batch, |leader, room| match aggregate {
                 true => ride::board(leader, room, weight_max, &mut self.gate, &mut self.records),
                 false => 0,
@@ -214,6 +212,10 @@ impl Core {
                 return Some(self.seal(now, batch, !full, None));
             }
         }
+    }
+
+    fn aggregate_bytes_max(&self) -> usize {
+        self.settings.record_bytes_max.min(AGGREGATE_BYTES_MAX)
     }
 
     fn partial_may_go(&self, now: Moment) -> bool {
@@ -306,7 +308,7 @@ impl Core {
         let delayed = self.delayed.peek().map(|Reverse(delayed)| delayed.until);
         // Without a free slot only the end of a request changes anything, and that wakes the sink by itself.
         let slot = self.has_room();
-        let trial = self.trials.front().map(|(from, _)| *from).filter(|_| slot);
+        let trial = self.trials.iter().map(|(from, _)| *from).min().filter(|_| slot);
         let partial = self.partial_has_room();
         let lanes = self.linger_ends().or_else(|| self.lanes.ready_at()).filter(|_| partial);
         let ready = [delayed, trial, lanes].into_iter().flatten().min();
@@ -335,7 +337,7 @@ impl Core {
     /// Takes a held record out and lets the next one of its key go.
     fn reject_held(&mut self, id: RecordId, reason: Reason) {
         if let Some(next) = self.take_out(id, reason) {
-            self.lanes.push(next, &mut self.records, false);
+            self.let_go(next);
         }
     }
 

@@ -111,6 +111,21 @@ impl Gate {
         }
     }
 
+    /// Changes the records that wait for the key, from the front on, as long as `change` says so.
+    pub fn each_waiting(
+        &self,
+        hash: u64,
+        records: &mut Records,
+        mut change: impl FnMut(&mut Record) -> bool,
+    ) {
+        let mut at = self.keys.find(hash, |key| key.hash == hash).map_or(NO_RECORD, |key| key.first);
+        while let Some(record) = records.get_mut(at as usize)
+            && change(record)
+        {
+            at = record.next;
+        }
+    }
+
     /// The record that held the key `hash` is settled; the next one of the key may go. `sequence` is where the
     /// settled one landed.
     ///

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use slab::Slab;
 
-use super::limits::{ABSORBED_OVERHEAD_BYTES, AGGREGATE_RECORDS_MAX, RECORD_OVERHEAD_BYTES};
+use super::limits::{ABSORBED_OVERHEAD_BYTES, RECORD_OVERHEAD_BYTES};
 
 /// Time since the sink started. Handed in everywhere, so that tests play whole outages in microseconds.
 pub type Moment = Duration;
@@ -17,6 +17,8 @@ pub type Moment = Duration;
 pub type RecordId = u32;
 /// No record: the end of a key's queue or of an aggregate.
 pub const NO_RECORD: RecordId = RecordId::MAX;
+/// Company of a record that nobody suspects: any.
+const ANY_COMPANY: u16 = u16::MAX;
 /// The number of a fate; see `fate.rs`.
 pub type FateId = u32;
 
@@ -43,8 +45,8 @@ pub struct Record {
     pub may_be_stored: bool,
     /// The next record that waits for the same key; of one that is sent, the next in its aggregate.
     pub next: RecordId,
-    /// Most records in an aggregate with this one: halved each time the service refuses one that holds it.
-    pub company_max: u16,
+    /// Most records in an aggregate with this one, all of them suspects, while the service's refusal of one that held it is not cleared up.
+    company_max: u16,
     /// Behind a pointer, since hardly any record has some.
     absorbed: Option<Box<Absorbed>>,
 }
@@ -72,7 +74,7 @@ impl Record {
             setbacks: 0,
             may_be_stored: false,
             next: NO_RECORD,
-            company_max: AGGREGATE_RECORDS_MAX,
+            company_max: ANY_COMPANY,
             absorbed: None,
         }
     }
@@ -128,6 +130,22 @@ impl Record {
     #[must_use]
     pub fn events(&self) -> u64 {
         1 + self.absorbed().len() as u64
+    }
+
+    /// The service refused a request with this record. It goes with suspects only from now on, at most `company_max` of them together.
+    pub fn suspect(&mut self, company_max: u16) {
+        self.company_max = company_max;
+    }
+
+    /// The record is no longer suspected.
+    pub fn clear(&mut self) {
+        self.company_max = ANY_COMPANY;
+    }
+
+    /// Most records in an aggregate with this one, if it is suspected.
+    #[must_use]
+    pub fn suspects_max(&self) -> Option<u16> {
+        (self.company_max != ANY_COMPANY).then_some(self.company_max)
     }
 
     /// Copies the bytes out of the array they came in, so that a record that has to wait does not keep its

@@ -1,6 +1,8 @@
 //! Trial: which record of a refused request is guilty?
 //! In: the records of a request that the service refused for its content, and how each test went. Out: the next test, or the guilty one.
-//! Holds: the suspects; half of them are tested at a time, so one guilty record among 500 costs at most ten requests.
+//! Holds: the suspects; at most half of them are tested at a time, so one guilty event among n costs at most log2(n) + 1 refusals,
+//! the first one counted (one more if a message points at an aggregate).
+//! A suspect may lead others (aggregation); `company` says how many events it stands for, itself too.
 //! Never: convicts on a message alone: a record is guilty when it was refused alone.
 
 use super::record::RecordId;
@@ -23,15 +25,20 @@ pub struct Finding {
     pub guilty: Option<RecordId>,
     /// No longer suspected.
     pub freed: Vec<RecordId>,
-    /// The next test.
+    /// The next test. If it is a single suspect's, someone in its company is guilty.
     pub next: Option<Trial>,
 }
 
 impl Trial {
+    /// All of these are sent together.
+    #[must_use]
+    pub fn of(suspects: Vec<RecordId>) -> Self {
+        Self { test: suspects, rest: Vec::new(), hint: None }
+    }
+
     /// The first test of `suspects`, which were refused together. `index` is what the message named; it may count
     /// from 0 or from 1, so both readings are tested alone before halving.
-    #[must_use]
-    pub fn open(mut suspects: Vec<RecordId>, index: Option<usize>) -> Self {
+    fn open(mut suspects: Vec<RecordId>, index: Option<usize>, company: impl Fn(RecordId) -> usize) -> Self {
         let from_one = index.and_then(|index| index.checked_sub(1)).filter(|at| *at < suspects.len());
         let from_zero = index.filter(|at| *at < suspects.len()).map(|at| suspects[at]);
         match (from_one, from_zero) {
@@ -43,34 +50,46 @@ impl Trial {
                 suspects.retain(|id| *id != first);
                 Self { test: vec![first], rest: suspects, hint: None }
             }
-            (None, None) => Self::halve(suspects),
+            (None, None) => Self::halve(suspects, company),
         }
     }
 
-    fn halve(mut suspects: Vec<RecordId>) -> Self {
-        let rest = suspects.split_off(suspects.len().div_ceil(2));
+    /// Tests as many as have no more than half of the company, but one at least.
+    fn halve(mut suspects: Vec<RecordId>, company: impl Fn(RecordId) -> usize) -> Self {
+        suspects.sort_by_key(|id| company(*id));
+        let mut left = suspects.iter().map(|id| company(*id)).sum::<usize>().div_ceil(2);
+        let fits = |id: &&RecordId| left.checked_sub(company(**id)).map(|less| left = less).is_some();
+        let count = suspects.iter().take_while(fits).count();
+        let rest = suspects.split_off(count.clamp(1, suspects.len()));
         Self { test: suspects, rest, hint: None }
     }
 
-    /// The test was refused for its content.
+    /// The test was refused for its content. `is_alone`: it was a single record, with nobody in its company. `index`
+    /// is the one that the message named.
     #[must_use]
-    pub fn refused(self) -> Finding {
-        match self.test.as_slice() {
-            [one] => Finding { guilty: Some(*one), freed: self.rest, next: None },
-            _ => Finding { guilty: None, freed: self.rest, next: Some(Self::halve(self.test)) },
-        }
+    pub fn refused(
+        self,
+        is_alone: bool,
+        index: Option<usize>,
+        company: impl Fn(RecordId) -> usize,
+    ) -> Finding {
+        let (guilty, next) = match self.test.as_slice() {
+            [one] if is_alone => (Some(*one), None),
+            _ => (None, Some(Self::open(self.test, index, company))),
+        };
+        Finding { guilty, freed: self.rest, next }
     }
 
     /// The test was taken: the guilty one is among the rest.
     #[must_use]
-    pub fn taken(self) -> Finding {
+    pub fn taken(self, company: impl Fn(RecordId) -> usize) -> Finding {
         let mut rest = self.rest;
         let next = match self.hint.and_then(|hint| rest.iter().position(|id| *id == hint)) {
             Some(at) => {
                 let hinted = rest.remove(at);
                 Some(Self { test: vec![hinted], rest, hint: None })
             }
-            None => (!rest.is_empty()).then(|| Self::halve(rest)),
+            None => (!rest.is_empty()).then(|| Self::halve(rest, company)),
         };
         Finding { guilty: None, freed: Vec::new(), next }
     }
@@ -83,22 +102,36 @@ mod tests {
     use super::*;
 
     fn find(count: u32, guilty: u32, index: Option<usize>) -> (Option<RecordId>, usize, Vec<RecordId>) {
-        let (mut trial, mut tests) = (Some(Trial::open((0..count).collect(), index)), 0);
+        let (mut trial, mut tests) = (Some(Trial::open((0..count).collect(), index, |_| 1)), 0);
         let (mut free, mut found) = (Vec::new(), None);
         while let Some(now) = trial {
             tests += 1;
             assert!(!now.test.is_empty());
             let finding = if now.test.contains(&guilty) {
-                now.refused()
+                let is_alone = now.test.len() == 1;
+                now.refused(is_alone, None, |_| 1)
             } else {
                 free.extend(now.test.iter().copied());
-                now.taken()
+                now.taken(|_| 1)
             };
             free.extend(finding.freed);
             found = found.or(finding.guilty);
             trial = finding.next;
         }
         (found, tests, free)
+    }
+
+    #[test]
+    fn no_more_than_half_of_the_company_is_tested_however_it_is_spread() {
+        let company = |id| [300, 1, 90, 9, 100][id as usize];
+        let trial = Trial::of((0..5).collect()).refused(false, None, company).next.unwrap();
+        assert_eq!((&trial.test[..], &trial.rest[..]), (&[1, 3, 2, 4][..], &[0][..]));
+        let next = trial.clone().taken(company).next.unwrap();
+        assert_eq!(next, Trial::of(vec![0]));
+        let finding = next.refused(false, None, company);
+        assert_eq!((finding.guilty, finding.next), (None, Some(Trial::of(vec![0]))), "its company is halved");
+        let finding = trial.refused(false, None, company);
+        assert_eq!((finding.freed, finding.next.unwrap().test), (vec![0], vec![1, 3, 2]));
     }
 
     proptest! {

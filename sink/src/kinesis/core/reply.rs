@@ -10,12 +10,11 @@ use super::super::answer::Entry;
 use super::super::inflight::Ended;
 use super::super::record::{Moment, NO_RECORD, RecordId};
 use super::super::shard_map::{Learned, ShardIndex};
-use super::super::trial::{Finding, Trial};
 use super::super::verdict::{self, Setback, Trouble};
 use super::{Core, Delayed, Notice, Reason, Record, Sealed, ride};
 
 /// Most characters of a service's text that are kept.
-const MESSAGE_CHARS_MAX: usize = 300;
+pub(super) const MESSAGE_CHARS_MAX: usize = 300;
 /// While the service is well, one record's waits stop growing here.
 const FAIR_SETBACKS_MAX: u32 = 5;
 
@@ -62,7 +61,8 @@ impl Core {
                 self.service_is_well();
                 self.on_entries(now, &sealed, entries);
                 if let Some(trial) = sealed.trial {
-                    self.follow(now, trial.taken());
+                    let finding = trial.taken(|leader| self.company(leader));
+                    self.follow(now, finding);
                 }
             }
             Reply::Entries(entries) => {
@@ -117,6 +117,8 @@ impl Core {
         for (id, code, message) in again {
             let members = self.members(id);
             self.part(&[id]);
+            // A request that was taken has no guilty record.
+            self.clear(id);
             self.count_code(code, members);
             match verdict::setback(code) {
                 Setback::Throttled => {
@@ -162,7 +164,7 @@ impl Core {
     fn deliver(&mut self, now: Moment, id: RecordId, sequence: &str) {
         let record = self.records.remove(id as usize);
         if let Some(next) = self.leave_gate(&record, Some(sequence)) {
-            self.lanes.push(next, &mut self.records, false);
+            self.let_go(next);
         }
         let mut rider = record.next;
         self.settle_delivered(now, record);
@@ -211,7 +213,7 @@ impl Core {
             at = next;
         }
         if at != id {
-            self.lanes.push(at, &mut self.records, false);
+            self.let_go(at);
         }
         at != id
     }
@@ -339,75 +341,10 @@ impl Core {
         }
     }
 
-    fn on_poison(&mut self, now: Moment, sealed: Sealed, code: &str, message: &str) {
-        let reason = Reason::Refused {
-            code: code.to_owned(),
-            message: message.chars().take(MESSAGE_CHARS_MAX).collect(),
-        };
-        let limit = verdict::record_limit_in(message)
-            .filter(|limit| sealed.records.iter().any(|id| ride::weight(*id, &self.records) > *limit));
-        if let Some(limit) = limit {
-            self.learn_record_limit(limit);
-        }
-        if let Some(trial) = sealed.trial {
-            let finding = trial.refused();
-            if let Some(guilty) = finding.guilty {
-                self.reject_refused(guilty, reason);
-            }
-            self.follow(now, finding);
-            return;
-        }
-        if let [alone] = sealed.records.as_slice()
-            && sealed.riders == 0
-        {
-            self.reject_refused(*alone, reason);
-            return;
-        }
-        if limit.is_some() {
-            let mut ids = sealed.records;
-            self.part(&ids);
-            // The limit is known now: the ones over it are rejected, the others go again without a wait.
-            self.remove_too_large(&mut ids);
-            self.queue_first(&ids);
-            return;
-        }
-        if sealed.riders > 0 {
-            self.halve_company(&sealed.records);
-            self.part(&sealed.records);
-            self.queue_first(&sealed.records);
-            return;
-        }
-        let trial = Trial::open(sealed.records, verdict::index_in(message));
-        self.trials.push_back((now, trial));
-    }
-
     /// Takes back an attempt that failed for its request's sake: `retry_attempts` is about a record's own failures.
     fn forgive(&mut self, ids: &[RecordId]) {
         for id in ids {
             self.each_member(*id, |record| record.attempts = record.attempts.saturating_sub(1));
-        }
-    }
-
-    /// Rejects a record that was refused alone.
-    fn reject_refused(&mut self, id: RecordId, reason: Reason) {
-        if let Some(record) = self.records.get_mut(id as usize) {
-            record.attempts += 1;
-        }
-        self.reject_held(id, reason);
-    }
-
-    fn learn_record_limit(&mut self, limit: usize) {
-        if limit < self.settings.record_bytes_max {
-            self.settings.record_bytes_max = limit;
-            self.settings.limit_was_learned = true;
-            self.notices.push(Notice::RecordLimit { limit });
-        }
-    }
-
-    fn follow(&mut self, now: Moment, finding: Finding) {
-        self.queue_first(&finding.freed);
-        if let Some(next) = finding.next {
-            self.trials.push_front((now, next));
         }
     }
 }

@@ -8,11 +8,12 @@ use std::iter::successors;
 
 use super::super::aggregate::{self, Size};
 use super::super::gate::Gate;
+use super::super::limits::AGGREGATE_RECORDS_MAX;
 use super::super::record::{NO_RECORD, Record, RecordId, Records};
 use super::Core;
 
 /// Lets records that wait behind `leader` ride with it, as long as they add at most `room` bytes and all together weigh at most
-/// `weight_max`. Returns the bytes that they add.
+/// `weight_max`. Returns the bytes that they add. A suspect takes suspects only.
 pub(super) fn board(
     leader: RecordId,
     room: usize,
@@ -28,13 +29,15 @@ pub(super) fn board(
     let (alone, key) = (record.weight(), record.key.clone());
     let weight_max = weight_max.min(alone.saturating_add(room));
     let mut size = Size::empty(key.len()).with(record.data.len());
-    let (mut count, mut count_max) = (1, record.company_max);
+    let suspects_max = record.suspects_max();
+    let (mut count, count_max) = (1, suspects_max.unwrap_or(AGGREGATE_RECORDS_MAX));
     gate.board(hash, leader, records, |rider| {
-        let (with, most) = (size.with(rider.data.len()), count_max.min(rider.company_max));
+        let with = size.with(rider.data.len());
+        let welcome = suspects_max.is_none() || rider.suspects_max().is_some();
         // Two keys may share a hash, but not an aggregate.
-        let fits = count < most && key.len() + with.bytes() <= weight_max && rider.key == key;
+        let fits = welcome && count < count_max && key.len() + with.bytes() <= weight_max && rider.key == key;
         if fits {
-            (size, count_max) = (with, most);
+            size = with;
             count += 1;
         }
         fits
@@ -93,16 +96,6 @@ impl Core {
             let riders = self.records.get(*leader as usize).filter(|record| record.next != NO_RECORD);
             if let Some(hash) = riders.and_then(Record::key_hash) {
                 self.gate.alight(hash, *leader, &mut self.records);
-            }
-        }
-    }
-
-    /// Someone in these aggregates was refused: they go again in half the company, at last alone.
-    pub(super) fn halve_company(&mut self, leaders: &[RecordId]) {
-        for leader in leaders {
-            let half = self.members(*leader) as u16 / 2;
-            if half > 0 {
-                self.each_member(*leader, |record| record.company_max = half);
             }
         }
     }

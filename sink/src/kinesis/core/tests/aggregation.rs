@@ -1,5 +1,7 @@
 //! Aggregation, turn by turn: who rides with whom, and what becomes of riders when something fails.
 
+use proptest::prelude::*;
+
 use super::super::super::aggregate::tests::read;
 use super::super::super::limits::{AGGREGATE_BYTES_MAX, AGGREGATE_RECORDS_MAX};
 use super::*;
@@ -133,21 +135,25 @@ fn two_keys_with_one_hash_share_a_queue_but_no_aggregate() {
 }
 
 #[test]
-fn a_poisonous_rider_is_rejected_alone_and_its_aggregate_costs_few_requests() {
+fn a_poisonous_rider_is_rejected_alone_after_ten_refusals_while_new_records_arrive() {
     for guilty in [0, 1, 250, 499] {
         let mut core = core(aggregating());
         for n in 0..500 {
             put(&mut core, 1, &format!("{n}"));
         }
-        put(&mut core, 2, "innocent");
-        let (mut requests, mut now, mut seen) = (0, 0, Vec::new());
+        let (mut refusals, mut now, mut seen) = (0, 0, Vec::new());
         while !core.is_idle() {
             now += 1;
             assert!(now < 100_000);
+            // Neither key is ever without fresh company.
+            if now < 50 {
+                put(&mut core, 1, &(500 + now).to_string());
+                put(&mut core, 2 + now, "innocent");
+            }
             if let Some(sealed) = core.next_request(at(now)) {
-                requests += 1;
                 let rides = rides(&core, &sealed);
                 if rides.iter().flatten().any(|text| *text == guilty.to_string()) {
+                    refusals += 1;
                     core.on_reply(at(now), sealed, refused("no"));
                 } else {
                     seen.extend(rides.into_iter().flatten().filter(|text| text != "innocent"));
@@ -159,10 +165,13 @@ fn a_poisonous_rider_is_rejected_alone_and_its_aggregate_costs_few_requests() {
                 core.settle_rejected(&rejection, EventStatus::Rejected);
             }
         }
-        let expected: Vec<_> = (0..500).filter(|n| *n != guilty).map(|n| n.to_string()).collect();
+        let fresh = 501..=500 + now.min(49);
+        let expected: Vec<_> =
+            (0..500).chain(fresh).filter(|n| *n != guilty).map(|n| n.to_string()).collect();
         assert_eq!(seen, expected, "everyone else arrives, in order");
-        assert_eq!(core.stats().delivered, 500);
-        assert!(requests <= 40, "guilty {guilty}: {requests} requests");
+        assert_eq!(core.stats().delivered, core.stats().received - 1);
+        assert!(refusals <= 10, "guilty {guilty}: {refusals} refusals");
+        assert!(core.stats().requests <= 100, "{} requests", core.stats().requests);
     }
 }
 
@@ -251,4 +260,46 @@ fn aggregates_of_a_paced_shard_keep_its_pace_in_bytes() {
         (400_000..600_000).contains(&bytes),
         "{bytes} bytes in a second: pacing begins at half the book rate"
     );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn one_guilty_event_among_n_costs_at_most_log2_of_n_and_one_refusals(
+        aggregate in any::<bool>(), keys in 1..40u64, count in 2..500u64, pick in any::<u64>(), skew in 1..4u32
+    ) {
+        let mut core = core(CoreSettings { aggregate, ..CoreSettings::default() });
+        for n in 0..count {
+            // Some keys are busier than others.
+            let key = (0..skew).map(|turn| (n + 1).wrapping_mul(2_654_435_761 + u64::from(turn)) % keys).min();
+            put(&mut core, key.unwrap_or(0), &n.to_string());
+        }
+        let guilty = (pick % count).to_string();
+        let (mut suspects, mut refusals, mut now) = (0, 0, 0);
+        while !core.is_idle() {
+            now += 1;
+            prop_assert!(now < 10_000);
+            if now < 200 {
+                put(&mut core, now % keys, "fresh");
+            }
+            if let Some(sealed) = core.next_request(at(now)) {
+                let rides = rides(&core, &sealed);
+                if rides.iter().flatten().any(|text| *text == guilty) {
+                    suspects = suspects.max(rides.iter().flatten().count());
+                    refusals += 1;
+                    core.on_reply(at(now), sealed, refused("no"));
+                } else {
+                    all_stored(&mut core, at(now), sealed);
+                }
+            }
+            for rejection in core.take_rejections() {
+                prop_assert_eq!(&rejection.record.data, &guilty);
+                core.settle_rejected(&rejection, EventStatus::Rejected);
+            }
+        }
+        prop_assert_eq!(core.stats().order_violations, 0);
+        prop_assert_eq!(core.stats().delivered, core.stats().received - 1);
+        prop_assert!(refusals <= suspects.next_power_of_two().ilog2() + 1, "{} refusals for {}", refusals, suspects);
+    }
 }
