@@ -62,7 +62,7 @@ fn search(kinds: &[u8], message: &str) {
                 core.on_reply(
                     now,
                     sealed,
-                    Reply::Refused { status: 400, code: "ValidationException", message },
+                    Reply::Refused { status: 400, code: "ValidationException", message, retry_after: None },
                 );
             } else {
                 let entries = vec![stored.clone(); sealed.records.len()];

@@ -408,8 +408,12 @@ impl Loop {
                 }
             },
             Attempt::Refused(refusal) => {
-                let reply =
-                    Reply::Refused { status: refusal.status, code: &refusal.code, message: &refusal.message };
+                let reply = Reply::Refused {
+                    status: refusal.status,
+                    code: &refusal.code,
+                    message: &refusal.message,
+                    retry_after: refusal.retry_after,
+                };
                 core.on_reply(now, sealed, reply);
             }
             Attempt::Failed(failure) => {

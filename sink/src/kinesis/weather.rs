@@ -66,6 +66,11 @@ impl Weather {
         ended
     }
 
+    /// The next probe of a storm goes no sooner than this.
+    pub fn wait_for(&mut self, least: Moment) {
+        self.until = self.until.map(|until| until.max(least));
+    }
+
     /// A request that was sent at `sent` failed as a whole. Returns whether a storm begins.
     pub fn failed(
         &mut self,

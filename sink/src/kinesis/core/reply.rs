@@ -3,6 +3,7 @@
 //! One verdict per record, always: a record of the request is settled, queued, delayed, on trial or rejected when this returns.
 
 use std::cmp::Reverse;
+use std::time::Duration;
 
 use afluente_pipeline::event::EventStatus;
 
@@ -31,6 +32,8 @@ pub enum Reply<'a> {
         code: &'a str,
         /// The service's text.
         message: &'a str,
+        /// How long the service asks us to wait.
+        retry_after: Option<Duration>,
     },
     /// No usable answer came.
     Lost {
@@ -70,7 +73,10 @@ impl Core {
                 self.notices.push(Notice::BadAnswer { problem: problem.clone() });
                 self.on_lost(now, sealed, true, Trouble::Transient, &problem);
             }
-            Reply::Refused { status, code, message } => self.on_refused(now, sealed, status, code, message),
+            Reply::Refused { status, code, message, retry_after } => {
+                let least = retry_after.unwrap_or_default().min(self.settings.backoff.max);
+                self.on_refused(now, sealed, status, code, message, least);
+            }
             Reply::Lost { may_be_stored, trouble, problem } => {
                 self.on_lost(now, sealed, may_be_stored, trouble, problem);
             }
@@ -229,7 +235,15 @@ impl Core {
         }
     }
 
-    fn on_refused(&mut self, now: Moment, sealed: Sealed, status: u16, code: &str, message: &str) {
+    fn on_refused(
+        &mut self,
+        now: Moment,
+        sealed: Sealed,
+        status: u16,
+        code: &str,
+        message: &str,
+        least: Duration,
+    ) {
         self.stats.failed_requests += 1;
         let members = sealed.records.len() + sealed.riders;
         // Something on the way said this, not the service: the service may have got the request.
@@ -258,7 +272,7 @@ impl Core {
                 if trouble == Trouble::TooLarge && splittable && sealed.trial.is_none() {
                     self.halve_request_limit(&sealed);
                     self.part(&sealed.records);
-                    self.put_back(now, sealed);
+                    self.put_back(now, sealed, least);
                 } else {
                     self.on_poison(now, sealed, code, message);
                 }
@@ -267,7 +281,7 @@ impl Core {
                 let ended = if trouble.stops_everything() { Ended::Neutral } else { Ended::PushedBack };
                 self.in_flight.ended(now, sealed.sent, ended);
                 let code = if code.is_empty() { format!("HTTP status {status}") } else { code.to_owned() };
-                self.on_trouble(now, sealed, trouble, &code, message);
+                self.on_trouble(now, sealed, trouble, &code, message, least);
             }
         }
     }
@@ -281,7 +295,7 @@ impl Core {
         if may_be_stored {
             self.mark_may_be_stored(&sealed.records);
         }
-        self.on_trouble(now, sealed, trouble, problem, "");
+        self.on_trouble(now, sealed, trouble, problem, "", Duration::ZERO);
     }
 
     fn mark_may_be_stored(&mut self, ids: &[RecordId]) {
@@ -290,7 +304,16 @@ impl Core {
         }
     }
 
-    fn on_trouble(&mut self, now: Moment, sealed: Sealed, trouble: Trouble, code: &str, message: &str) {
+    /// `least`: the shortest wait, because the service asked for it.
+    fn on_trouble(
+        &mut self,
+        now: Moment,
+        sealed: Sealed,
+        trouble: Trouble,
+        code: &str,
+        message: &str,
+        least: Duration,
+    ) {
         self.part(&sealed.records);
         let backoff =
             if trouble == Trouble::Pause { self.settings.pause_backoff } else { self.settings.backoff };
@@ -298,11 +321,12 @@ impl Core {
             let message = message.chars().take(MESSAGE_CHARS_MAX).collect();
             self.notices.push(Notice::StormBegan { trouble, code: code.to_owned(), message });
         }
+        self.weather.wait_for(now + least);
         if sealed.trial.is_none() && self.settings.attempts_max.is_some() {
             let (kept, sealed) = (self.those_not_given_up(&sealed.records, code), sealed);
-            self.put_back(now, Sealed { records: kept, ..sealed });
+            self.put_back(now, Sealed { records: kept, ..sealed }, least);
         } else {
-            self.put_back(now, sealed);
+            self.put_back(now, sealed, least);
         }
     }
 
@@ -312,7 +336,7 @@ impl Core {
 
     /// Queues the records of a request that failed as a whole again: at once in a storm, which holds everything back by itself, else
     /// after one wait for all of them.
-    fn put_back(&mut self, now: Moment, sealed: Sealed) {
+    fn put_back(&mut self, now: Moment, sealed: Sealed, least: Duration) {
         let storm = !self.weather.is_fair();
         let mut setbacks = 1;
         for id in &sealed.records {
@@ -321,7 +345,7 @@ impl Core {
                 setbacks = setbacks.max(record.setbacks);
             }
         }
-        let wait = self.settings.backoff.wait(setbacks.min(FAIR_SETBACKS_MAX), &mut self.rng);
+        let wait = self.settings.backoff.wait(setbacks.min(FAIR_SETBACKS_MAX), &mut self.rng).max(least);
         match sealed.trial {
             Some(trial) => {
                 let from = if storm { now } else { now + wait };

@@ -139,7 +139,11 @@ fn a_stated_record_limit_is_learned_and_costs_one_request() {
     let mut small = put(&mut core, 9, "small");
     let sealed = core.next_request(at(0)).unwrap();
     let message = "Value at 'records.1.member.data' … Member must have length less than or equal to 2048";
-    core.on_reply(at(1), sealed, Reply::Refused { status: 400, code: "ValidationException", message });
+    core.on_reply(
+        at(1),
+        sealed,
+        Reply::Refused { status: 400, code: "ValidationException", message, retry_after: None },
+    );
     for rejection in core.take_rejections() {
         assert!(matches!(rejection.reason, Reason::TooLarge { limit: 2048, .. }));
         core.settle_rejected(&rejection, EventStatus::Rejected);
@@ -168,7 +172,12 @@ fn poison_without_a_word_about_it_is_found_alone_and_nobody_else_is_rejected() {
                 core.on_reply(
                     at(now),
                     sealed,
-                    Reply::Refused { status: 400, code: "ValidationException", message: "no" },
+                    Reply::Refused {
+                        status: 400,
+                        code: "ValidationException",
+                        message: "no",
+                        retry_after: None,
+                    },
                 );
             } else {
                 let entries = vec![stored(); sealed.records.len()];
@@ -193,7 +202,7 @@ fn a_413_halves_the_request() {
     }
     let sealed = core.next_request(at(0)).unwrap();
     let weight = sealed.weight;
-    core.on_reply(at(1), sealed, Reply::Refused { status: 413, code: "", message: "" });
+    core.on_reply(at(1), sealed, Reply::Refused { status: 413, code: "", message: "", retry_after: None });
     let sealed = core.next_request(at(1000)).unwrap();
     assert!(sealed.weight <= weight / 2);
 }
@@ -240,7 +249,11 @@ fn an_outage_is_probed_by_one_request_at_a_time_and_ends_within_seconds() {
     while now < 600_000 {
         if let Some(sealed) = core.next_request(at(now)) {
             sent += 1;
-            core.on_reply(at(now), sealed, Reply::Refused { status: 503, code: "", message: "" });
+            core.on_reply(
+                at(now),
+                sealed,
+                Reply::Refused { status: 503, code: "", message: "", retry_after: None },
+            );
         } else {
             now = core.wake_at().unwrap().as_millis() as u64 + 1;
         }
@@ -290,7 +303,11 @@ fn a_stated_record_limit_is_learned_from_a_record_that_was_sent_alone() {
     put_bytes(&mut core, 1, Bytes::from(vec![b'x'; 3000]));
     let sealed = core.next_request(at(0)).unwrap();
     let message = "Value at 'records.1.member.data' … Member must have length less than or equal to 2048";
-    core.on_reply(at(1), sealed, Reply::Refused { status: 400, code: "ValidationException", message });
+    core.on_reply(
+        at(1),
+        sealed,
+        Reply::Refused { status: 400, code: "ValidationException", message, retry_after: None },
+    );
     assert_eq!(core.take_rejections().len(), 1);
     put_bytes(&mut core, 2, Bytes::from(vec![b'x'; 3000]));
     assert_eq!(core.take_rejections().len(), 1, "the next one is not even sent");
@@ -368,7 +385,7 @@ fn a_test_that_is_too_large_is_halved_and_ends() {
         let sent = texts(&core, &sealed);
         let (status, code) = if requests == 1 { (400, "ValidationException") } else { (413, "") };
         if sent.len() > 4 || sent.contains(&"7".to_owned()) {
-            core.on_reply(at(now), sealed, Reply::Refused { status, code, message: "" });
+            core.on_reply(at(now), sealed, Reply::Refused { status, code, message: "", retry_after: None });
         } else {
             let entries = vec![stored(); sealed.records.len()];
             core.on_reply(at(now), sealed, Reply::Entries(&entries));
@@ -391,7 +408,8 @@ fn a_refusal_for_a_neighbours_sake_is_no_attempt_of_ones_own() {
         now += 1000;
         let Some(sealed) = core.next_request(at(now)) else { continue };
         if texts(&core, &sealed).contains(&"3".to_owned()) {
-            let refused = Reply::Refused { status: 400, code: "ValidationException", message: "" };
+            let refused =
+                Reply::Refused { status: 400, code: "ValidationException", message: "", retry_after: None };
             core.on_reply(at(now + 1), sealed, refused);
         } else {
             let entries = vec![stored(); sealed.records.len()];

@@ -33,7 +33,7 @@ fn weighed(core: &Core, sealed: &Sealed) -> Vec<usize> {
 }
 
 fn refused<'a>(message: &'a str) -> Reply<'a> {
-    Reply::Refused { status: 400, code: "ValidationException", message }
+    Reply::Refused { status: 400, code: "ValidationException", message, retry_after: None }
 }
 
 fn all_stored(core: &mut Core, now: Moment, sealed: Sealed) {
@@ -206,7 +206,7 @@ fn a_413_for_one_aggregate_makes_it_smaller() {
     }
     let sealed = core.next_request(at(0)).unwrap();
     let weight = sealed.weight;
-    core.on_reply(at(1), sealed, Reply::Refused { status: 413, code: "", message: "" });
+    core.on_reply(at(1), sealed, Reply::Refused { status: 413, code: "", message: "", retry_after: None });
     assert!(core.take_rejections().is_empty());
     let sealed = core.next_request(at(1000)).unwrap();
     assert!(sealed.weight <= weight / 2 && sealed.weight > weight / 3, "{} bytes", sealed.weight);

@@ -58,7 +58,7 @@ fn each_refusal_of_a_whole_request_has_its_class_and_costs_no_record() {
         for _ in 0..20 {
             let sealed = next(&mut core, &mut now);
             now += at(10);
-            core.on_reply(now, sealed, Reply::Refused { status, code, message });
+            core.on_reply(now, sealed, Reply::Refused { status, code, message, retry_after: None });
         }
         assert!(core.take_rejections().is_empty(), "{status} {code}");
         let told: Vec<_> = core.take_notices();
@@ -88,7 +88,7 @@ fn a_missing_right_stops_everything_at_once_and_load_only_what_met_it() {
         let mut core = core(CoreSettings::default());
         put(&mut core, 1, "x");
         let sealed = core.next_request(at(0)).unwrap();
-        core.on_reply(at(1), sealed, Reply::Refused { status, code, message });
+        core.on_reply(at(1), sealed, Reply::Refused { status, code, message, retry_after: None });
         put(&mut core, 2, "y");
         assert_eq!(core.next_request(at(1)).is_none(), class.stops_everything(), "{status} {code}");
     }
@@ -173,7 +173,7 @@ fn retry_attempts_end_a_record_in_every_class_and_the_next_of_its_key_goes_on() 
     for attempts_max in [1, 2, 5] {
         for (status, code, message, _) in REFUSALS.iter().copied() {
             let refuse = |core: &mut Core, now, sealed| {
-                core.on_reply(now, sealed, Reply::Refused { status, code, message });
+                core.on_reply(now, sealed, Reply::Refused { status, code, message, retry_after: None });
             };
             assert_eq!(tries(attempts_max, refuse), attempts_max, "{status} {code}");
         }
@@ -201,7 +201,11 @@ fn retry_max_duration_bounds_each_wait_and_never_their_sum() {
             let sealed = next(&mut core, &mut now);
             let failed_at = now;
             match whole {
-                true => core.on_reply(now, sealed, Reply::Refused { status: 503, code: "", message: "" }),
+                true => core.on_reply(
+                    now,
+                    sealed,
+                    Reply::Refused { status: 503, code: "", message: "", retry_after: None },
+                ),
                 false => core.on_reply(now, sealed, Reply::Entries(&[failed("InternalFailure")])),
             }
             waits.push((core.wake_at().unwrap() - failed_at).as_secs());
@@ -209,5 +213,22 @@ fn retry_max_duration_bounds_each_wait_and_never_their_sum() {
         assert_eq!(waits[0], 1);
         assert!(waits.iter().all(|wait| (1..=2).contains(wait)) && waits.contains(&2), "{waits:?}");
         assert!(now > Duration::from_secs(90) && receiver.try_recv().is_err(), "long past it, still held");
+    }
+}
+
+#[test]
+fn a_wait_that_the_service_asks_for_is_obeyed_up_to_the_longest_wait() {
+    let max = CoreSettings::default().backoff.max;
+    for (asked, least) in [(Duration::from_secs(2), Duration::from_secs(2)), (Duration::MAX, max)] {
+        let (mut core, mut now) = (core(CoreSettings::default()), at(0));
+        put(&mut core, 1, "x");
+        // One failure alone first, then a storm.
+        for _ in 0..10 {
+            let sealed = next(&mut core, &mut now);
+            let refused = Reply::Refused { status: 503, code: "", message: "", retry_after: Some(asked) };
+            core.on_reply(now, sealed, refused);
+            let wait = core.wake_at().unwrap() - now;
+            assert!((least..=max).contains(&wait), "{asked:?}: {wait:?}");
+        }
     }
 }

@@ -237,7 +237,11 @@ fn run(seed: u64) {
                 (Some(entries), 200) => core.on_reply(now, sealed, Reply::Entries(entries)),
                 (None, status) => {
                     let code = if status == 400 { "ValidationException" } else { "InternalFailure" };
-                    core.on_reply(now, sealed, Reply::Refused { status, code, message: &message });
+                    core.on_reply(
+                        now,
+                        sealed,
+                        Reply::Refused { status, code, message: &message, retry_after: None },
+                    );
                 }
                 (Some(_), _) => {
                     lost_answers += 1;
