@@ -15,7 +15,7 @@ pub struct Trial {
     /// The other suspects.
     pub rest: Vec<RecordId>,
     /// A record to test alone after this test, because a message pointed at it.
-    hint: Option<RecordId>,
+    pub hint: Option<RecordId>,
 }
 
 /// What follows from a test.

@@ -11,6 +11,7 @@ use super::super::answer::Entry;
 use super::super::inflight::Ended;
 use super::super::record::{Moment, NO_RECORD, RecordId};
 use super::super::shard_map::{Learned, ShardIndex};
+use super::super::trial::Trial;
 use super::super::verdict::{self, Setback, Trouble};
 use super::{Core, Delayed, Notice, Reason, Record, Sealed, ride};
 
@@ -322,12 +323,11 @@ impl Core {
             self.notices.push(Notice::StormBegan { trouble, code: code.to_owned(), message });
         }
         self.weather.wait_for(now + least);
-        if sealed.trial.is_none() && self.settings.attempts_max.is_some() {
-            let (kept, sealed) = (self.those_not_given_up(&sealed.records, code), sealed);
-            self.put_back(now, Sealed { records: kept, ..sealed }, least);
-        } else {
-            self.put_back(now, sealed, least);
-        }
+        let records = match self.settings.attempts_max {
+            None => sealed.records,
+            Some(_) => self.those_not_given_up(&sealed.records, code),
+        };
+        self.put_back(now, Sealed { records, ..sealed }, least);
     }
 
     fn those_not_given_up(&mut self, ids: &[RecordId], code: &str) -> Vec<RecordId> {
@@ -347,9 +347,13 @@ impl Core {
         }
         let wait = self.settings.backoff.wait(setbacks.min(FAIR_SETBACKS_MAX), &mut self.rng).max(least);
         match sealed.trial {
+            Some(trial) if sealed.records.is_empty() => {
+                let finding = trial.taken(|leader| self.company(leader));
+                self.follow(now, finding);
+            }
             Some(trial) => {
                 let from = if storm { now } else { now + wait };
-                self.trials.push_back((from, trial));
+                self.trials.push_back((from, Trial { test: sealed.records, ..trial }));
             }
             None if storm => self.queue_first(&sealed.records),
             None if sealed.records.is_empty() => {}

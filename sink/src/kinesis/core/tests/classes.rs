@@ -232,3 +232,31 @@ fn a_wait_that_the_service_asks_for_is_obeyed_up_to_the_longest_wait() {
         }
     }
 }
+
+#[test]
+fn a_test_for_poison_that_fails_is_an_attempt_as_any_other() {
+    for aggregate in [false, true] {
+        let settings = CoreSettings { aggregate, attempts_max: Some(2), ..CoreSettings::default() };
+        let (mut core, mut now) = (core(settings), at(0));
+        for n in 0..16 {
+            put(&mut core, n % 8, &n.to_string());
+        }
+        let refused =
+            Reply::Refused { status: 400, code: "ValidationException", message: "", retry_after: None };
+        let sealed = next(&mut core, &mut now);
+        core.on_reply(now, sealed, refused);
+        let mut given_up = 0;
+        while !core.is_idle() {
+            let sealed = next(&mut core, &mut now);
+            now += at(10);
+            let lost = Reply::Lost { may_be_stored: false, trouble: Trouble::Transient, problem: "reset" };
+            core.on_reply(now, sealed, lost);
+            for rejection in core.take_rejections() {
+                assert!(matches!(rejection.reason, Reason::GaveUp { attempts: 2, .. }), "{rejection:?}");
+                given_up += 1;
+                core.settle_rejected(&rejection, EventStatus::Rejected);
+            }
+        }
+        assert_eq!(given_up, 16);
+    }
+}
