@@ -47,6 +47,8 @@ pub struct Record {
     pub next: RecordId,
     /// Most records in an aggregate with this one, all of them suspects, while the service's refusal of one that held it is not cleared up.
     company_max: u16,
+    /// Its bytes are its own: see `detach`.
+    is_own: bool,
     /// Behind a pointer, since hardly any record has some.
     absorbed: Option<Box<Absorbed>>,
 }
@@ -75,6 +77,7 @@ impl Record {
             may_be_stored: false,
             next: NO_RECORD,
             company_max: ANY_COMPANY,
+            is_own: false,
             absorbed: None,
         }
     }
@@ -105,6 +108,7 @@ impl Record {
         self.absorbed.get_or_insert_default().0.push(self.fate);
         self.fate = newer.fate;
         self.data = newer.data;
+        self.is_own = false;
         self.detach();
     }
 
@@ -149,8 +153,11 @@ impl Record {
     }
 
     /// Copies the bytes out of the array they came in, so that a record that has to wait does not keep its
-    /// neighbours' memory.
+    /// neighbours' memory. Once is enough.
     pub fn detach(&mut self) {
+        if std::mem::replace(&mut self.is_own, true) {
+            return;
+        }
         let mut own = Vec::with_capacity(self.weight());
         own.extend_from_slice(&self.data);
         own.extend_from_slice(&self.key);
@@ -162,3 +169,23 @@ impl Record {
 
 /// All records the sink holds.
 pub type Records = Slab<Record>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_copied_out_of_its_array_once_and_again_for_new_data() {
+        let array = Bytes::from_static(b"some data, a key, more data");
+        let mut record = Record::new(array.slice(..9), array.slice(11..16), None, 0, Moment::ZERO);
+        record.detach();
+        assert_eq!((&record.data[..], &record.key[..]), (&b"some data"[..], &b"a key"[..]));
+        let own = record.data.as_ptr();
+        assert_ne!(own, array.as_ptr());
+        record.detach();
+        assert_eq!(record.data.as_ptr(), own);
+        record.absorb(Record::new(array.slice(18..), array.slice(11..16), None, 0, Moment::ZERO));
+        assert_eq!(&record.data[..], b"more data");
+        assert_ne!(record.data.as_ptr(), array[18..].as_ptr());
+    }
+}

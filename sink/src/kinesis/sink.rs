@@ -26,7 +26,7 @@ use tracing::error;
 use super::answer::parse_put_records;
 use super::body::BodyWriter;
 use super::config::{KinesisSinkConfig, Ordering};
-use super::core::{Core, CoreSettings, Notice, Rejection, Reply, Sealed};
+use super::core::{Core, CoreSettings, Rejection, Reply, Sealed};
 use super::dead_letter::DeadLetterFile;
 use super::http::FailureKind;
 use super::intake::Intake;
@@ -399,13 +399,7 @@ impl Loop {
         match attempt {
             Attempt::Answer(body) => match parse_put_records(&body, sealed.records.len()) {
                 Ok(answer) => core.on_reply(now, sealed, Reply::Entries(&answer.entries)),
-                Err(error) => {
-                    let problem = error.to_string();
-                    self.sink.telemetry.notice(&Notice::BadAnswer { problem: problem.clone() });
-                    let reply =
-                        Reply::Lost { may_be_stored: true, trouble: Trouble::Transient, problem: &problem };
-                    core.on_reply(now, sealed, reply);
-                }
+                Err(error) => core.on_reply(now, sealed, Reply::Unreadable { problem: error.to_string() }),
             },
             Attempt::Refused(refusal) => {
                 let reply = Reply::Refused {

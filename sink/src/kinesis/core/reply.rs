@@ -25,6 +25,11 @@ const FAIR_SETBACKS_MAX: u32 = 5;
 pub enum Reply<'a> {
     /// The service answered: one entry a record, in the request's order.
     Entries(&'a [Entry<'a>]),
+    /// The service answered, but not so that it can be told what became of each record.
+    Unreadable {
+        /// What is wrong with the answer.
+        problem: String,
+    },
     /// The service refused the request as a whole; nothing of it is stored.
     Refused {
         /// HTTP status.
@@ -71,9 +76,9 @@ impl Core {
             }
             Reply::Entries(entries) => {
                 let problem = format!("{} entries for {} records", entries.len(), sealed.records.len());
-                self.notices.push(Notice::BadAnswer { problem: problem.clone() });
-                self.on_lost(now, sealed, true, Trouble::Transient, &problem);
+                self.on_unreadable(now, sealed, problem);
             }
+            Reply::Unreadable { problem } => self.on_unreadable(now, sealed, problem),
             Reply::Refused { status, code, message, retry_after } => {
                 let least = retry_after.unwrap_or_default().min(self.settings.backoff.max);
                 self.on_refused(now, sealed, status, code, message, least);
@@ -297,6 +302,11 @@ impl Core {
             self.mark_may_be_stored(&sealed.records);
         }
         self.on_trouble(now, sealed, trouble, problem, "", Duration::ZERO);
+    }
+
+    fn on_unreadable(&mut self, now: Moment, sealed: Sealed, problem: String) {
+        self.on_lost(now, sealed, true, Trouble::Transient, &problem);
+        self.notices.push(Notice::BadAnswer { problem });
     }
 
     fn mark_may_be_stored(&mut self, ids: &[RecordId]) {

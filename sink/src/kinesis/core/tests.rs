@@ -127,9 +127,13 @@ fn an_unknown_code_counts_as_failed_and_an_answer_of_the_wrong_length_as_lost() 
     let sealed = core.next_request(at(1000)).unwrap();
     core.on_reply(at(1001), sealed, Reply::Entries(&[]));
     assert!(matches!(core.take_notices().as_slice(), [Notice::BadAnswer { .. }]));
+    let sealed = core.next_request(at(1500)).unwrap();
+    core.on_reply(at(1501), sealed, Reply::Unreadable { problem: "no JSON".to_owned() });
+    assert!(matches!(core.take_notices().as_slice(), [Notice::BadAnswer { .. }]));
     let sealed = core.next_request(at(2000)).unwrap();
     core.on_reply(at(2001), sealed, Reply::Entries(&[stored()]));
     assert!(core.is_idle());
+    assert_eq!(core.stats().possible_duplicates, 1);
 }
 
 #[test]
