@@ -59,6 +59,33 @@ fn a_bad_configuration_is_78_and_tells_all_mistakes() {
 }
 
 #[test]
+fn two_sinks_cannot_share_a_dead_letter_file_however_they_spell_it() {
+    let text = |other: &str| {
+        let sink = |path: &str| {
+            format!(
+                "{{type: aws_kinesis_streams, inputs: [in], stream_name: s, region: eu-west-1, encoding: {{codec: text}}, dead_letter: {{path: {path}}}}}"
+            )
+        };
+        format!(
+            "sources: {{in: {{type: stdin}}}}\nsinks:\n  a: {}\n  b: {}\n",
+            sink("/tmp/letters.ndjson"),
+            sink(other)
+        )
+    };
+    for (other, code) in
+        [("/tmp/letters.ndjson", 78), ("/tmp//./letters.ndjson", 78), ("/tmp/other.ndjson", 0)]
+    {
+        let folder = TempDir::new().unwrap();
+        let path = file(&folder, "pipeline.yaml", &text(other));
+        let ended = run(&[&"validate", &"--no-environment", &path], b"");
+        assert_eq!(ended.code, Some(code), "{}{}", ended.out, ended.err);
+        let said = "Resource `file /tmp/letters.ndjson` is claimed by multiple components: {\"a\", \"b\"}";
+        assert_eq!(ended.out.contains(said), code == 78, "{}", ended.out);
+        assert_eq!(ended.out.contains("give each a file of its own"), code == 78, "{}", ended.out);
+    }
+}
+
+#[test]
 fn validate_says_what_it_looked_at() {
     let ended = run_config("validate", GOOD);
     assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);

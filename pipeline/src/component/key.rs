@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -191,6 +192,8 @@ pub enum Resource {
     Fd(u32),
     /// A disk buffer, by sink id.
     DiskBuffer(String),
+    /// A file that it writes.
+    File(PathBuf),
 }
 
 impl Resource {
@@ -198,6 +201,12 @@ impl Resource {
     #[must_use]
     pub fn tcp(address: SocketAddr) -> Self {
         Self::Port(address, Protocol::Tcp)
+    }
+
+    /// A file, however its path is spelled: relative, with `.` or with doubled separators. Links are not followed.
+    #[must_use]
+    pub fn file(path: &Path) -> Self {
+        Self::File(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()))
     }
 }
 
@@ -207,6 +216,7 @@ impl fmt::Display for Resource {
             Self::Port(address, protocol) => write!(formatter, "{protocol} {address}"),
             Self::Fd(fd) => write!(formatter, "file descriptor {fd}"),
             Self::DiskBuffer(id) => write!(formatter, "disk buffer {id:?}"),
+            Self::File(path) => write!(formatter, "file {}", path.display()),
         }
     }
 }

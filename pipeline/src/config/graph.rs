@@ -314,7 +314,11 @@ pub(super) fn check_resources(owners: &[(ComponentKey, Trail, Resource)], report
             format!("Resource `{resource}` is claimed by multiple components: {{{}}}", keys.join(", "));
         let last = group.last().map(|at| &owners[*at]);
         let differs = last.filter(|(_, _, other)| other != resource);
-        let hint = differs.map(|(_, _, other)| format!("`{other}` is part of it, or the other way round"));
+        let hint = match (resource, differs) {
+            (Resource::File(_), _) => Some("give each a file of its own".to_owned()),
+            (_, Some((_, _, other))) => Some(format!("`{other}` is part of it, or the other way round")),
+            _ => None,
+        };
         let trail = last.map(|(_, trail, _)| trail.clone()).unwrap_or_default();
         report.errors.push(Finding::new(trail, message).hint(hint));
         told.extend(group);

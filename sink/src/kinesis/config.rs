@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use afluente_pipeline::codecs::compression::Compression;
 use afluente_pipeline::codecs::encoding::{Encoder, EncodingConfig};
-use afluente_pipeline::component::{ComponentDescription, ComponentKind, Input, SinkConfig, SinkContext};
+use afluente_pipeline::component::{
+    ComponentDescription, ComponentKind, Input, Resource, SinkConfig, SinkContext,
+};
 use afluente_pipeline::config::AcknowledgementsConfig;
 use afluente_pipeline::sink::{Healthcheck, VectorSink};
 use async_trait::async_trait;
@@ -130,6 +132,11 @@ impl SinkConfig for KinesisSinkConfig {
 
     fn acknowledgements(&self) -> &AcknowledgementsConfig {
         &self.acknowledgements
+    }
+
+    fn resources(&self) -> Vec<Resource> {
+        // Two writers would rotate the file under each other's feet.
+        self.dead_letter.iter().map(|letters| Resource::file(&letters.path)).collect()
     }
 
     fn validate_structure(&self) -> Result<(), Vec<String>> {
