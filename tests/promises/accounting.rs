@@ -12,7 +12,7 @@ const EVENTS: u64 = 20_000;
 const KEYS: u64 = 2000;
 
 /// Asks until the metrics are as wanted; the equation must hold in each answer.
-fn ask_until(address: &str, wanted: impl Fn(&Metrics, &Books) -> bool) -> (Metrics, Books) {
+pub(super) fn ask_until(address: &str, wanted: impl Fn(&Metrics, &Books) -> bool) -> (Metrics, Books) {
     let (_hold, pause) = std::sync::mpsc::channel::<()>();
     for _ in 0..3000 {
         let metrics = metrics(address);
@@ -103,8 +103,17 @@ fn events_that_a_newer_one_stands_for_are_delivered_with_it() {
         .keep_tags(tagger)
         .round_trip(Duration::from_millis(50))
         .start_on_thread();
-    Pipeline::stdin(&kinesis, "    conflate: true").run(events(EVENTS, 20)).assert_delivered(EVENTS);
-    assert!(kinesis.stored() < EVENTS as usize / 10, "{} stored", kinesis.stored());
+    let pipeline = Pipeline::stdin(&kinesis, "    conflate: true").api();
+    let mut running = pipeline.start(&[]);
+    let address = running.api_address();
+    let mut stdin = running.stdin();
+    stdin.write_all(events(EVENTS, 20).as_bytes()).unwrap();
+    let (metrics, _) = ask_until(&address, |_, books| books.fates() == [("delivered", EVENTS)]);
+    let stored = kinesis.stored() as u64;
+    assert!(stored < EVENTS / 10, "{stored} stored");
+    assert_eq!(metrics.sum("conflated_total"), EVENTS - stored);
+    drop(stdin);
+    running.wait().assert_delivered(EVENTS);
     let audit = kinesis.ledger().audit(tags(EVENTS, 20));
     assert!(audit.out_of_order.is_empty(), "{audit}");
     let last = tags(EVENTS, 20).skip(EVENTS as usize - 20);

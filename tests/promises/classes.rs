@@ -109,6 +109,24 @@ fn a_key_that_is_not_taken_is_tried_again_and_told() {
 }
 
 #[test]
+fn a_wrong_region_is_told_by_a_run_too_and_nothing_counts_as_delivered() {
+    let kinesis = server().only_region("eu-west-1").start_on_thread();
+    let pipeline = Pipeline::stdin(&kinesis, "");
+    let mut running = pipeline.start(&["--graceful-shutdown-limit-secs", "1"]);
+    running.feed(events(EVENTS, KEYS));
+    kinesis.block_on(kinesis.wait_for(|seen| seen.requests.count(Operation::PutRecords) >= 2));
+    running.signal("INT");
+    let ended = running.wait();
+    assert_eq!(ended.code, Some(1), "{}", ended.words);
+    for words in
+        ["should be scoped to a valid region, not 'us-east-1'", "check the `auth` and `region` options"]
+    {
+        assert!(ended.words.contains(words), "{words}: {}", ended.words);
+    }
+    assert_eq!(ended.books.fates(), [("not delivered", ended.books.received)]);
+}
+
+#[test]
 fn a_clock_that_is_off_is_corrected_by_the_first_refusal_and_told_once() {
     for (seconds, words) in [(3630, "clock is 60 minutes behind"), (-3630, "clock is 60 minutes ahead")] {
         let kinesis = server().check_clock().clock_skew_secs(seconds).start_on_thread();

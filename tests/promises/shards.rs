@@ -1,5 +1,8 @@
 //! Promise 5, and what happens to a stream in mid-run: rate limits, one slow shard, splits, a stream that ignores keys.
 
+use std::io::Write;
+
+use super::accounting::ask_until;
 use super::pipeline::{Pipeline, events, tagger, tags};
 use super::support::{Distribution, Fault, FaultServer, Operation, Rate, StreamSpec};
 
@@ -78,7 +81,14 @@ fn a_stream_that_ignores_keys_is_told_once_and_still_gets_everything() {
         .stream_spec(StreamSpec::new("profiles", 4).distribution(Distribution::AutoRandom))
         .keep_tags(tagger)
         .start_on_thread();
-    let ended = Pipeline::stdin(&kinesis, "").run(events(10_000, 1000));
+    let pipeline = Pipeline::stdin(&kinesis, "").api();
+    let mut running = pipeline.start(&[]);
+    let address = running.api_address();
+    let mut stdin = running.stdin();
+    stdin.write_all(events(10_000, 1000).as_bytes()).unwrap();
+    ask_until(&address, |metrics, _| metrics.sum("kinesis_auto_distribution") == 1);
+    drop(stdin);
+    let ended = running.wait();
     ended.assert_delivered(10_000);
     assert_eq!(ended.words.matches("AUTO").count(), 1, "{}", ended.words);
     assert!(kinesis.ledger().audit(tags(10_000, 1000)).lost.is_empty());

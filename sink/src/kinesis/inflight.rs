@@ -187,12 +187,15 @@ mod tests {
 
     #[test]
     fn the_limit_reaches_what_the_round_trip_needs_and_not_much_more() {
-        for round_trip in [20, 100] {
-            let found = reached(&mut InFlight::adaptive(8, 200), round_trip, 5);
+        for round_trip in [20, 100, 200] {
+            let found = reached(&mut InFlight::adaptive(8, 1000), round_trip, 5);
             assert!(found >= round_trip as usize, "{found} in flight at {round_trip} ms");
             assert!(found <= round_trip as usize * 5 / 2, "{found} in flight at {round_trip} ms");
         }
-        assert_eq!(reached(&mut InFlight::adaptive(8, 200), 1, 5), 8, "a short round trip needs no more");
+        for round_trip in [0, 1] {
+            let found = reached(&mut InFlight::adaptive(8, 200), round_trip, 5);
+            assert_eq!(found, 8, "a short round trip needs no more");
+        }
     }
 
     #[test]

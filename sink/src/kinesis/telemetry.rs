@@ -184,7 +184,7 @@ impl Telemetry {
             Notice::StormBegan { trouble, code, message } => {
                 let advice = match trouble {
                     Trouble::Credentials => {
-                        "new credentials are being fetched; if it goes on, check the `auth` option and the clock"
+                        "new credentials are being fetched; if it goes on, check the `auth` and `region` options and the clock"
                     }
                     Trouble::Pause => {
                         "check the stream's name and region, the rights and the key; nothing is lost while this lasts"
