@@ -39,6 +39,10 @@ const RATE_UNPACED: f64 = 4.0;
 /// reason than its rate (an endpoint that fails by chance): pacing would not help.
 const NOISE_RATE_MIN: f64 = 1.5;
 const NOISE_REFUSED_MAX: f64 = 0.35;
+/// Nor does its rate explain it when a shard that takes less than this share of the book's refuses less than that of a second's attempts.
+/// A shard that is really this slow refuses more than that at first, and again whenever its lane has grown past it.
+const FAR_BELOW_RATE: f64 = 0.5;
+const FAR_BELOW_REFUSED_MAX: f64 = 0.04;
 /// A lane without refusals for this long and without a backlog is not paced any more.
 const CALM: Duration = Duration::from_secs(10);
 
@@ -87,21 +91,23 @@ impl Meter {
         (f64::from(records) / SHARD_RECORDS_PER_SEC).max(bytes as f64 / SHARD_BYTES_PER_SEC)
     }
 
-    /// The share of attempts that were refused lately (the newest two slots).
-    fn refused_share(&mut self, now: Moment) -> f64 {
+    /// The share of attempts that were refused during the newest `slots`.
+    fn refused_share(&mut self, now: Moment, slots: usize) -> f64 {
         self.slot(now);
         let newest = self.newest as usize;
         let (mut stored, mut refused) = (0, 0);
-        for slot in [newest, newest + SLOTS - 1].map(|index| self.slots[index % SLOTS]) {
+        for slot in (0..slots).map(|back| self.slots[(newest + SLOTS - back) % SLOTS]) {
             stored += slot.stored_records;
             refused += slot.refused_records;
         }
         f64::from(refused) / f64::from((stored + refused).max(1))
     }
 
-    /// Whether refusals now are noise: the shard takes far more than the book rate and refuses little of it.
+    /// Whether refusals now are noise: the shard takes far more or far less than the book rate and refuses little of it.
     pub fn refusals_are_noise(&mut self, now: Moment) -> bool {
-        self.rate(now) > NOISE_RATE_MIN && self.refused_share(now) < NOISE_REFUSED_MAX
+        let rate = self.rate(now);
+        (rate > NOISE_RATE_MIN && self.refused_share(now, 2) < NOISE_REFUSED_MAX)
+            || (rate < FAR_BELOW_RATE && self.refused_share(now, SLOTS) < FAR_BELOW_REFUSED_MAX)
     }
 }
 
@@ -284,7 +290,19 @@ mod tests {
             meter.refused(now, 4);
         }
         assert!(meter.refusals_are_noise(Duration::from_millis(960)));
-        assert!(!meter.refusals_are_noise(Duration::from_secs(9)));
+        let later = Duration::from_secs(9);
+        meter.refused(later, 1);
+        assert!(!meter.refusals_are_noise(later));
+    }
+
+    #[test]
+    fn few_refusals_far_below_the_book_rate_are_noise_and_many_are_a_slow_shard() {
+        for (stored, refused, noise) in [(300, 3, true), (300, 20, false), (2, 1, false), (900, 9, false)] {
+            let mut meter = Meter::default();
+            meter.stored(Duration::ZERO, stored, 0);
+            meter.refused(Duration::ZERO, refused);
+            assert_eq!(meter.refusals_are_noise(Duration::ZERO), noise, "{refused} of {stored}");
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Promise 5 in virtual time: twice the input that eight shards take, 15 ms away, and one shard slower than the others.
 //! In: shards with the service's two buckets each. Out: what each stored and refused once pacing has settled.
 
+use rand::Rng;
+
 use super::super::super::record::Record;
 use super::super::super::shard_map::key_hash;
 use super::*;
@@ -81,6 +83,10 @@ struct Play {
     speeds: Vec<f64>,
     bytes: usize,
     round_trip: Duration,
+    /// Input, times the shards' book rate.
+    input: f64,
+    /// The chance that a record is refused for a rate that it is far from.
+    noise: f64,
 }
 
 impl Default for Play {
@@ -92,6 +98,8 @@ impl Default for Play {
             speeds: vec![1.0; SHARDS],
             bytes: 300,
             round_trip: Duration::from_millis(15),
+            input: 2.0,
+            noise: 0.0,
         }
     }
 }
@@ -101,14 +109,20 @@ struct Producer {
     core: Core,
     entered: u64,
     under_way: std::collections::VecDeque<(Moment, Sealed)>,
+    rng: SmallRng,
 }
 
-/// Plays 20 seconds, each sink with twice the shards' summed book rate as input, as far as its budget lets it in. Returns the shards and
+/// Plays 20 seconds, each sink with that input, as far as its budget lets it in. Returns the shards and
 /// how many records each sink delivered.
 fn played(play: &Play) -> (Vec<Shard>, Vec<u64>) {
     let mut shards: Vec<_> = play.speeds.iter().map(|speed| Shard::new(*speed)).collect();
     let core = || Core::new(play.settings.clone(), InFlight::adaptive(8, 200));
-    let producer = |_| Producer { core: core(), entered: 0, under_way: Default::default() };
+    let producer = |_| Producer {
+        core: core(),
+        entered: 0,
+        under_way: Default::default(),
+        rng: SmallRng::seed_from_u64(1),
+    };
     let mut producers: Vec<_> = (0..play.producers).map(producer).collect();
     let mut now = Duration::ZERO;
     while now < UNTIL {
@@ -122,7 +136,7 @@ fn played(play: &Play) -> (Vec<Shard>, Vec<u64>) {
 
 impl Producer {
     fn turn(&mut self, now: Moment, shards: &mut [Shard], play: &Play) {
-        let a_second = 2e3_f64.min(2e6 / play.bytes as f64) * shards.len() as f64;
+        let a_second = 1e3_f64.min(1e6 / play.bytes as f64) * shards.len() as f64 * play.input;
         let fate = self.core.open_fate(EventFinalizers::default(), now);
         while (self.entered as f64) < now.as_secs_f64() * a_second && self.core.held_bytes() < BUDGET {
             let profile = self.entered % play.keys;
@@ -138,7 +152,12 @@ impl Producer {
         // The service decides half a round trip after the request was sent; that is when its buckets are asked.
         while self.under_way.front().is_some_and(|(sent, _)| now - *sent >= play.round_trip) {
             let (sent, sealed) = self.under_way.pop_front().unwrap();
-            let entries = answer(shards, &self.core, &sealed, sent + play.round_trip / 2);
+            let mut entries = answer(shards, &self.core, &sealed, sent + play.round_trip / 2);
+            for entry in &mut entries {
+                if self.rng.random_bool(play.noise) {
+                    *entry = failed("ProvisionedThroughputExceededException");
+                }
+            }
             self.core.on_reply(now, sealed, Reply::Entries(&entries));
         }
     }
@@ -199,4 +218,18 @@ fn a_long_way_and_few_shards_are_used_as_well() {
         assert!(used >= 0.95, "{shards} shards at {millis} ms: {used} of the capacity used");
         assert!(share <= 0.03, "{shards} shards at {millis} ms: {share} of the attempts refused");
     }
+}
+
+#[test]
+fn few_refusals_of_a_stream_that_is_far_from_its_rate_do_not_slow_it_down() {
+    for (input, noise) in [(0.05, 0.01), (0.3, 0.01), (0.45, 0.01), (0.3, 0.02)] {
+        let (_, delivered) = played(&Play { input, noise, ..Play::default() });
+        let came = UNTIL.as_secs_f64() * 1e3 * SHARDS as f64 * input;
+        let part = delivered[0] as f64 / came;
+        assert!(part >= 0.95, "{input} of the book rate, {noise} refused: {part} delivered in time");
+    }
+    // Nearer to it they may mean something, but not that a shard takes less than half.
+    let (_, delivered) = played(&Play { input: 1.0, noise: 0.01, ..Play::default() });
+    let by_the_book = UNTIL.as_secs_f64() * 1e3 * SHARDS as f64;
+    assert!(delivered[0] as f64 >= by_the_book * 0.45, "{delivered:?} of {by_the_book}");
 }
