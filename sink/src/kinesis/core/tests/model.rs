@@ -1,7 +1,7 @@
-//! The core against a simulated service: random faults, splits and clocks, and all five promises checked for each seed.
+//! The core against a simulated service: random options, faults, splits, merges and clocks, and all five promises checked for each seed.
 //! `AFLUENTE_MODEL_SEEDS=100000 cargo test -p afluente-sink model` runs more; a failing seed reproduces by itself.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rand::Rng;
 
@@ -54,6 +54,13 @@ impl Service {
         self.shards.insert(at + 1, (middle, b, self.rate, seen));
     }
 
+    fn merge(&mut self, rng: &mut SmallRng) {
+        let at = rng.random_range(0..self.shards.len() - 1);
+        let (low, _, _, seen) = self.shards.remove(at);
+        self.shards[at] = (low, self.next_shard, self.rate, seen);
+        self.next_shard += 1;
+    }
+
     fn take(&mut self, now: Moment, key: &[u8]) -> (u64, bool) {
         let hash = key_hash(key);
         let at = self.shards.partition_point(|shard| shard.0 <= hash) - 1;
@@ -75,7 +82,10 @@ struct Play {
     lose: f64,
     keys: u64,
     events: u64,
-    outage: Option<(Moment, Moment)>,
+    /// From when to when every request is refused, and how.
+    outage: Option<(Moment, Moment, (u16, &'static str))>,
+    /// The chance that an event is one whose content the service refuses.
+    poison: f64,
     /// Larger records are refused, and whether the refusal says so.
     record_bytes_max: Option<(usize, bool)>,
 }
@@ -85,17 +95,24 @@ struct Answer {
     sealed: Sealed,
     entries: Option<Vec<Entry<'static>>>,
     status: u16,
+    code: &'static str,
     message: String,
 }
 
-fn data(key: u64, n: u64) -> Bytes {
-    Bytes::from(format!("{key} {n}"))
+fn data(key: u64, n: u64, poison: bool) -> Bytes {
+    Bytes::from(format!("{key} {n} {}", if poison { POISON } else { "" }))
+}
+
+const POISON: &str = "poison";
+
+fn is_poison(data: &[u8]) -> bool {
+    data.windows(POISON.len()).any(|bytes| bytes == POISON.as_bytes())
 }
 
 fn parse(data: &[u8]) -> (u64, u64) {
-    let text = std::str::from_utf8(data).unwrap();
-    let (key, n) = text.split_once(' ').unwrap();
-    (key.parse().unwrap(), n.parse().unwrap())
+    let mut words = std::str::from_utf8(data).unwrap().split(' ').map(str::parse);
+    let mut number = || words.next().unwrap().unwrap();
+    (number(), number())
 }
 
 /// The events in a Kinesis record, as a consumer finds them.
@@ -121,9 +138,16 @@ fn serve(
     rng: &mut SmallRng,
 ) -> Answer {
     let due = now + Duration::from_micros(rng.random_range(200..30_000));
-    let down = play.outage.is_some_and(|(from, to)| now >= from && now < to);
-    if down || rng.random_bool(play.refuse) {
-        return Answer { due, sealed, entries: None, status: 500, message: String::new() };
+    let refused =
+        |sealed, (status, code), message| Answer { due, sealed, entries: None, status, code, message };
+    if let Some((from, to, answer)) = play.outage
+        && now >= from
+        && now < to
+    {
+        return refused(sealed, answer, String::new());
+    }
+    if rng.random_bool(play.refuse) {
+        return refused(sealed, (500, "InternalFailure"), String::new());
     }
     let contents: Vec<_> = sealed.records.iter().map(|id| core.content(*id).unwrap()).collect();
     let weights = || contents.iter().map(|(data, key)| data.len() + key.len());
@@ -132,7 +156,14 @@ fn serve(
         && weights().any(|weight| weight > max)
     {
         let message = if is_told { format!("must be less than or equal to {max}") } else { String::new() };
-        return Answer { due, sealed, entries: None, status: 400, message };
+        return refused(sealed, (400, "ValidationException"), message);
+    }
+    if let Some(at) = contents.iter().position(|(data, _)| is_poison(data)) {
+        // It may be named, counted from 0 or from 1.
+        let number = at + rng.random_range(0..2);
+        let message =
+            if rng.random_bool(0.5) { format!("records.{number}.member.data") } else { String::new() };
+        return refused(sealed, (400, "ValidationException"), message);
     }
     let mut entries = Vec::new();
     // The service promises no order inside a request: it stores in any.
@@ -161,7 +192,7 @@ fn serve(
     }
     let status = if rng.random_bool(play.lose) { 0 } else { 200 };
     drop(contents);
-    Answer { due, sealed, entries: Some(entries), status, message: String::new() }
+    Answer { due, sealed, entries: Some(entries), status, code: "", message: String::new() }
 }
 
 fn run(seed: u64) {
@@ -169,9 +200,15 @@ fn run(seed: u64) {
     let chance = |rng: &mut SmallRng| if rng.random_bool(0.5) { 0.0 } else { rng.random_range(0.0..0.3) };
     let outage = rng.random_bool(0.2).then(|| {
         let from = rng.random_range(0..300);
-        (at(from), at(from + rng.random_range(1..20_000)))
+        let answers =
+            [(500, "InternalFailure"), (400, "ExpiredTokenException"), (400, "AccessDeniedException")];
+        (at(from), at(from + rng.random_range(1..20_000)), answers[rng.random_range(0..3)])
     });
-    let aggregate = rng.random_bool(0.5);
+    let ordered = rng.random_bool(0.9);
+    let aggregate = ordered && rng.random_bool(0.5);
+    // What is rejected takes along what it stands for: that is left to the tests turn by turn.
+    let conflate = ordered && !aggregate && rng.random_bool(0.3);
+    let attempts_max = (!conflate && rng.random_bool(0.15)).then(|| rng.random_range(1..6));
     let limit = (rng.random_range(30..3000), rng.random_bool(0.5));
     let play = Play {
         fail: chance(&mut rng),
@@ -180,13 +217,17 @@ fn run(seed: u64) {
         keys: [3, 50, 1000][rng.random_range(0..3)],
         events: rng.random_range(50..1500),
         outage,
+        poison: if conflate || rng.random_bool(0.7) { 0.0 } else { rng.random_range(0.0..0.03) },
         record_bytes_max: (aggregate && rng.random_bool(0.3)).then_some(limit),
     };
     let rate = if rng.random_bool(0.5) { 1e9 } else { rng.random_range(50.0..2000.0) };
     let mut service = Service::new(rng.random_range(1..6), rate);
     let budget = rng.random_range(20_000..200_000);
     let settings = CoreSettings {
+        ordered,
+        conflate,
         aggregate,
+        attempts_max,
         request_records_max: [500, 20, 3][rng.random_range(0..3)],
         linger: rng.random_bool(0.2).then(|| at(20)),
         seed,
@@ -203,11 +244,13 @@ fn run(seed: u64) {
     let (mut sent, mut receivers) = (HashMap::<u64, u64>::new(), Vec::new());
     let mut under_way: Vec<Answer> = Vec::new();
     let (mut now, mut entered, mut lost_answers) = (Duration::ZERO, 0, 0_u64);
+    let mut rejected = HashSet::new();
     while entered < play.events || !core.is_idle() {
         while entered < play.events && core.held_bytes() < budget {
             let key = rng.random_range(0..play.keys);
             let n = sent.entry(key).or_default();
-            receivers.push(put_bytes(&mut core, key, data(key, *n)));
+            let data = data(key, *n, rng.random_bool(play.poison));
+            receivers.push(((key, *n), put_bytes(&mut core, key, data)));
             *n += 1;
             entered += 1;
         }
@@ -219,9 +262,13 @@ fn run(seed: u64) {
         }
         assert!(core.held_bytes() < budget + 2000, "bounded");
         let stats = core.stats();
-        assert_eq!(stats.received, stats.delivered + core.held_records() as u64, "accounted, seed {seed}");
+        let settled = stats.delivered + rejected.len() as u64;
+        assert_eq!(stats.received, settled + core.held_records() as u64, "accounted, seed {seed}");
         if rng.random_bool(0.002) && service.shards.len() < 40 {
             service.split(&mut rng);
+        }
+        if rng.random_bool(0.002) && service.shards.len() > 1 {
+            service.merge(&mut rng);
         }
         under_way.sort_by_key(|answer| std::cmp::Reverse(answer.due));
         let next_answer = under_way.last().map(|answer| answer.due);
@@ -232,16 +279,12 @@ fn run(seed: u64) {
         now = now.max(next) + Duration::from_micros(1);
         assert!(now < Duration::from_secs(3600), "seed {seed}: it takes for ever");
         while under_way.last().is_some_and(|answer| answer.due <= now) {
-            let Answer { sealed, entries, status, message, .. } = under_way.pop().unwrap();
+            let Answer { sealed, entries, status, code, message, .. } = under_way.pop().unwrap();
             match (&entries, status) {
                 (Some(entries), 200) => core.on_reply(now, sealed, Reply::Entries(entries)),
                 (None, status) => {
-                    let code = if status == 400 { "ValidationException" } else { "InternalFailure" };
-                    core.on_reply(
-                        now,
-                        sealed,
-                        Reply::Refused { status, code, message: &message, retry_after: None },
-                    );
+                    let message = &message;
+                    core.on_reply(now, sealed, Reply::Refused { status, code, message, retry_after: None });
                 }
                 (Some(_), _) => {
                     lost_answers += 1;
@@ -253,31 +296,49 @@ fn run(seed: u64) {
                 }
             }
         }
+        for rejection in core.take_rejections() {
+            let data = &rejection.record.data;
+            match rejection.reason {
+                Reason::Refused { .. } => assert!(is_poison(data), "seed {seed}: innocent"),
+                Reason::GaveUp { attempts, .. } => assert_eq!(Some(attempts), attempts_max, "seed {seed}"),
+                reason => panic!("seed {seed}: {reason}"),
+            }
+            assert!(rejected.insert(parse(data)));
+            core.settle_rejected(&rejection, EventStatus::Rejected);
+        }
     }
-    assert!(core.take_rejections().is_empty(), "seed {seed}: nobody is rejected for the service's faults");
     assert_eq!((core.held_bytes(), core.gate_load()), (0, (0, 0)), "seed {seed}: nothing is left behind");
-    assert_eq!(core.stats().order_violations, 0, "seed {seed}");
-    for mut receiver in receivers {
-        assert_eq!(receiver.try_recv(), Ok(BatchStatus::Delivered), "seed {seed}");
-    }
-    // What a consumer sees: each key's events begin in order, none is missing, doubles only where an answer was lost.
-    let (mut seen, mut doubles) = (HashMap::<u64, u64>::new(), 0_u64);
+    let stats = core.stats();
+    assert_eq!(stats.order_violations, 0, "seed {seed}");
+    // What a consumer sees: each key's events begin in order, and come again only where an answer was lost.
+    let (mut seen, mut newest, mut doubles) = (HashSet::new(), HashMap::new(), 0_u64);
     for (key, numbers) in service.stored {
-        let next = seen.entry(key).or_default();
-        assert!(numbers[0] <= *next, "seed {seed}: key {key} shows {} before {next}", numbers[0]);
-        assert!(numbers.is_sorted_by(|a, b| a + 1 == *b), "seed {seed}: in order in an aggregate");
-        let old = numbers.iter().filter(|n| *n < next).count() as u64;
-        // An aggregate that is sent again begins anew, and may have another end.
-        assert!(
-            old <= 1 && (old == 0 || numbers[0] + 1 == *next) || aggregate,
-            "seed {seed}: an old event comes again after a newer one"
-        );
-        *next += numbers.len() as u64 - old;
-        doubles += old;
+        assert!(numbers.is_sorted_by(|a, b| a < b), "seed {seed}: in order in an aggregate");
+        for n in numbers {
+            let last = newest.get(&key).copied();
+            if seen.insert((key, n)) {
+                assert!(!ordered || last < Some(n), "seed {seed}: key {key} shows {n} after {last:?}");
+                newest.insert(key, n);
+            } else {
+                // An aggregate that is sent again begins anew, and may have another end.
+                assert!(!ordered || aggregate || last == Some(n), "seed {seed}: {n} again after {last:?}");
+                doubles += 1;
+            }
+        }
     }
-    assert_eq!(seen, sent, "seed {seed}: lost");
     assert!(doubles == 0 || lost_answers > 0, "seed {seed}: doubled without a cause");
-    assert!(doubles <= core.stats().possible_duplicates * 50, "seed {seed}: doubles are counted");
+    let counted = stats.possible_duplicates + rejected.len() as u64;
+    assert!(doubles <= counted * 50, "seed {seed}: doubles are counted");
+    let missing = receivers.iter().filter(|(event, _)| !seen.contains(event) && !rejected.contains(event));
+    assert_eq!(missing.count() as u64, stats.conflated, "seed {seed}: lost");
+    for (event, mut receiver) in receivers {
+        let fate = if rejected.contains(&event) { BatchStatus::Rejected } else { BatchStatus::Delivered };
+        assert_eq!(receiver.try_recv(), Ok(fate), "seed {seed}");
+        assert!(
+            !conflate || event.1 + 1 < sent[&event.0] || seen.contains(&event),
+            "seed {seed}: the newest"
+        );
+    }
 }
 
 #[test]
