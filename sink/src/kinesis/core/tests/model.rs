@@ -195,8 +195,8 @@ fn serve(
     Answer { due, sealed, entries: Some(entries), status, code: "", message: String::new() }
 }
 
-fn run(seed: u64) {
-    let mut rng = SmallRng::seed_from_u64(seed);
+/// What a seed plays, and with which options.
+fn drawn(seed: u64, rng: &mut SmallRng) -> (Play, CoreSettings) {
     let chance = |rng: &mut SmallRng| if rng.random_bool(0.5) { 0.0 } else { rng.random_range(0.0..0.3) };
     let outage = rng.random_bool(0.2).then(|| {
         let from = rng.random_range(0..300);
@@ -211,18 +211,15 @@ fn run(seed: u64) {
     let attempts_max = (!conflate && rng.random_bool(0.15)).then(|| rng.random_range(1..6));
     let limit = (rng.random_range(30..3000), rng.random_bool(0.5));
     let play = Play {
-        fail: chance(&mut rng),
-        refuse: chance(&mut rng),
-        lose: chance(&mut rng),
+        fail: chance(rng),
+        refuse: chance(rng),
+        lose: chance(rng),
         keys: [3, 50, 1000][rng.random_range(0..3)],
         events: rng.random_range(50..1500),
         outage,
         poison: if conflate || rng.random_bool(0.7) { 0.0 } else { rng.random_range(0.0..0.03) },
         record_bytes_max: (aggregate && rng.random_bool(0.3)).then_some(limit),
     };
-    let rate = if rng.random_bool(0.5) { 1e9 } else { rng.random_range(50.0..2000.0) };
-    let mut service = Service::new(rng.random_range(1..6), rate);
-    let budget = rng.random_range(20_000..200_000);
     let settings = CoreSettings {
         ordered,
         conflate,
@@ -233,6 +230,16 @@ fn run(seed: u64) {
         seed,
         ..CoreSettings::default()
     };
+    (play, settings)
+}
+
+fn run(seed: u64) {
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let (play, settings) = drawn(seed, &mut rng);
+    let CoreSettings { ordered, aggregate, conflate, attempts_max, .. } = settings;
+    let rate = if rng.random_bool(0.5) { 1e9 } else { rng.random_range(50.0..2000.0) };
+    let mut service = Service::new(rng.random_range(1..6), rate);
+    let budget = rng.random_range(20_000..200_000);
     let in_flight = match rng.random_range(0..3) {
         0 => InFlight::fixed(rng.random_range(1..4)),
         _ => InFlight::adaptive(8, 200),
@@ -310,22 +317,7 @@ fn run(seed: u64) {
     assert_eq!((core.held_bytes(), core.gate_load()), (0, (0, 0)), "seed {seed}: nothing is left behind");
     let stats = core.stats();
     assert_eq!(stats.order_violations, 0, "seed {seed}");
-    // What a consumer sees: each key's events begin in order, and come again only where an answer was lost.
-    let (mut seen, mut newest, mut doubles) = (HashSet::new(), HashMap::new(), 0_u64);
-    for (key, numbers) in service.stored {
-        assert!(numbers.is_sorted_by(|a, b| a < b), "seed {seed}: in order in an aggregate");
-        for n in numbers {
-            let last = newest.get(&key).copied();
-            if seen.insert((key, n)) {
-                assert!(!ordered || last < Some(n), "seed {seed}: key {key} shows {n} after {last:?}");
-                newest.insert(key, n);
-            } else {
-                // An aggregate that is sent again begins anew, and may have another end.
-                assert!(!ordered || aggregate || last == Some(n), "seed {seed}: {n} again after {last:?}");
-                doubles += 1;
-            }
-        }
-    }
+    let (seen, doubles) = seen_by_a_consumer(seed, service.stored, ordered, aggregate);
     assert!(doubles == 0 || lost_answers > 0, "seed {seed}: doubled without a cause");
     let counted = stats.possible_duplicates + rejected.len() as u64;
     assert!(doubles <= counted * 50, "seed {seed}: doubles are counted");
@@ -339,6 +331,31 @@ fn run(seed: u64) {
             "seed {seed}: the newest"
         );
     }
+}
+
+/// The events in the stream, and how many came again. Each key's begin in order, and come again only next to each other.
+fn seen_by_a_consumer(
+    seed: u64,
+    stored: Vec<(u64, Vec<u64>)>,
+    ordered: bool,
+    aggregate: bool,
+) -> (HashSet<(u64, u64)>, u64) {
+    let (mut seen, mut newest, mut doubles) = (HashSet::new(), HashMap::new(), 0);
+    for (key, numbers) in stored {
+        assert!(numbers.is_sorted_by(|a, b| a < b), "seed {seed}: in order in an aggregate");
+        for n in numbers {
+            let last = newest.get(&key).copied();
+            if seen.insert((key, n)) {
+                assert!(!ordered || last < Some(n), "seed {seed}: key {key} shows {n} after {last:?}");
+                newest.insert(key, n);
+            } else {
+                // An aggregate that is sent again begins anew, and may have another end.
+                assert!(!ordered || aggregate || last == Some(n), "seed {seed}: {n} again after {last:?}");
+                doubles += 1;
+            }
+        }
+    }
+    (seen, doubles)
 }
 
 #[test]
