@@ -1,7 +1,7 @@
 //! Trial: which record of a refused request is guilty?
 //! In: the records of a request that the service refused for its content, and how each test went. Out: the next test, or the guilty one.
 //! Holds: the suspects; at most half of them are tested at a time, so one guilty event among n costs at most log2(n) + 1 refusals,
-//! the first one counted (one more if a message points at an aggregate).
+//! the first one counted.
 //! A suspect may lead others (aggregation); `company` says how many events it stands for, itself too.
 //! Never: convicts on a message alone: a record is guilty when it was refused alone.
 
@@ -37,10 +37,12 @@ impl Trial {
     }
 
     /// The first test of `suspects`, which were refused together. `index` is what the message named; it may count
-    /// from 0 or from 1, so both readings are tested alone before halving.
+    /// from 0 or from 1, so both readings are tested alone before halving, unless such a test would be of more than half.
     fn open(mut suspects: Vec<RecordId>, index: Option<usize>, company: impl Fn(RecordId) -> usize) -> Self {
-        let from_one = index.and_then(|index| index.checked_sub(1)).filter(|at| *at < suspects.len());
-        let from_zero = index.filter(|at| *at < suspects.len()).map(|at| suspects[at]);
+        let half = half_of(&suspects, &company);
+        let fits = |at: &usize| suspects.get(*at).is_some_and(|id| company(*id) <= half);
+        let from_one = index.and_then(|index| index.checked_sub(1)).filter(fits);
+        let from_zero = index.filter(fits).map(|at| suspects[at]);
         match (from_one, from_zero) {
             (Some(at), hint) => {
                 let first = suspects.remove(at);
@@ -57,7 +59,7 @@ impl Trial {
     /// Tests as many as have no more than half of the company, but one at least.
     fn halve(mut suspects: Vec<RecordId>, company: impl Fn(RecordId) -> usize) -> Self {
         suspects.sort_by_key(|id| company(*id));
-        let mut left = suspects.iter().map(|id| company(*id)).sum::<usize>().div_ceil(2);
+        let mut left = half_of(&suspects, &company);
         let fits = |id: &&RecordId| left.checked_sub(company(**id)).map(|less| left = less).is_some();
         let count = suspects.iter().take_while(fits).count();
         let rest = suspects.split_off(count.clamp(1, suspects.len()));
@@ -95,6 +97,10 @@ impl Trial {
     }
 }
 
+fn half_of(suspects: &[RecordId], company: impl Fn(RecordId) -> usize) -> usize {
+    suspects.iter().map(|id| company(*id)).sum::<usize>().div_ceil(2)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -126,6 +132,12 @@ mod tests {
         let company = |id| [300, 1, 90, 9, 100][id as usize];
         let trial = Trial::of((0..5).collect()).refused(false, None, company).next.unwrap();
         assert_eq!((&trial.test[..], &trial.rest[..]), (&[1, 3, 2, 4][..], &[0][..]));
+        let named = Trial::of((0..5).collect()).refused(false, Some(1), company).next.unwrap();
+        assert_eq!(
+            (&named.test[..], named.hint),
+            (&[1][..], None),
+            "a message may name one of the small ones"
+        );
         let next = trial.clone().taken(company).next.unwrap();
         assert_eq!(next, Trial::of(vec![0]));
         let finding = next.refused(false, None, company);

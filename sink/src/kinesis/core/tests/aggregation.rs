@@ -267,7 +267,7 @@ proptest! {
 
     #[test]
     fn one_guilty_event_among_n_costs_at_most_log2_of_n_and_one_refusals(
-        aggregate in any::<bool>(), keys in 1..40u64, count in 2..500u64, pick in any::<u64>(), skew in 1..4u32
+        aggregate in any::<bool>(), named in any::<bool>(), keys in 1..40u64, count in 2..500u64, pick in any::<u64>(), skew in 1..4u32
     ) {
         let mut core = core(CoreSettings { aggregate, ..CoreSettings::default() });
         for n in 0..count {
@@ -285,10 +285,11 @@ proptest! {
             }
             if let Some(sealed) = core.next_request(at(now)) {
                 let rides = rides(&core, &sealed);
-                if rides.iter().flatten().any(|text| *text == guilty) {
+                if let Some(place) = rides.iter().position(|ride| ride.contains(&guilty)) {
+                    let message = if named { format!("records.{}.member.data", place + 1) } else { String::new() };
                     suspects = suspects.max(rides.iter().flatten().count());
                     refusals += 1;
-                    core.on_reply(at(now), sealed, refused("no"));
+                    core.on_reply(at(now), sealed, refused(&message));
                 } else {
                     all_stored(&mut core, at(now), sealed);
                 }
