@@ -18,33 +18,22 @@ pub(crate) fn membership(
     (id, mapped): (Text, u32),
     depth: u32,
 ) -> Option<Membership> {
-    if !reader.is_plain() || plan.needs_clock() {
+    if !reader.is_plain() || plan.needs_clock() || depth > plan.max_depth {
         return None;
     }
-    let (mut status, mut time) = (Raw::NONE, Raw::NONE);
-    let mut cursor = reader.quick_open(*at, depth)?;
-    loop {
-        if let Some(value) =
-            reader.quick_text(&mut cursor, b"\"lastQualificationTime\":\"", b"\"lastQualificationTime\": \"")
-        {
-            time = value;
-        } else if let Some(value) = reader.quick_text(&mut cursor, b"\"status\":\"", b"\"status\": \"") {
-            status = value;
-        } else {
-            reader.quick_text(&mut cursor, b"\"version\":\"", b"\"version\": \"")?;
-        }
-        if reader.quick_close(&mut cursor)? {
-            break;
-        }
-    }
-    let status = match reader.record().get(status.start()..status.end())? {
+    let mut cursor = *at;
+    reader.quick_pass(&mut cursor, b"{\"lastQualificationTime\":\"", b"{\"lastQualificationTime\": \"")?;
+    let time = reader.quick_string(&mut cursor, 1)?;
+    reader.quick_pass(&mut cursor, b"\",\"status\":\"", b"\", \"status\": \"")?;
+    let word = reader.quick_string(&mut cursor, 1)?;
+    let status = match reader.record().get(word.start()..word.end())? {
         b"realized" => Status::Realized,
         b"existing" => Status::Existing,
         b"exited" => Status::Exited,
         _ => return None,
     };
-    *at = cursor;
-    let time = time.found().map_or(Text::NONE, |raw| Text::in_record(raw.start(), raw.end()));
+    *at = reader.quick_end(cursor)?;
+    let time = Text::in_record(time.start(), time.end());
     Some(Membership { id, time, word: Text::NONE, mapped, status, ignored: None })
 }
 

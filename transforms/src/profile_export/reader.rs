@@ -160,9 +160,37 @@ impl<'a> Reader<'a> {
         self.record.get(cursor.at..).and_then(|rest| rest.first_chunk()) == Some(bytes)
     }
 
-    /// For records without escapes: if a member with this name and a string is next, its value, and the cursor goes to after
-    /// it. The name is given as it is written before the value, without and with a space after the colon. Everything that
-    /// makes this a member has been checked then.
+    /// Goes past this text, if it is next. It is given as it is written without and with spaces after colons and commas.
+    #[inline(always)]
+    pub(crate) fn quick_pass<const N: usize, const S: usize>(
+        &self,
+        cursor: &mut Cursor,
+        tight: &[u8; N],
+        spaced: &[u8; S],
+    ) -> Option<()> {
+        if self.next_is(*cursor, tight) {
+            cursor.at += N;
+        } else if self.spaced && self.next_is(*cursor, spaced) {
+            cursor.at += S;
+        } else {
+            return None;
+        }
+        Some(())
+    }
+
+    /// For records without escapes: the string that has just been opened, after so many others since the cursor moved
+    /// last by itself. Goes to its closing quote.
+    #[inline(always)]
+    pub(crate) fn quick_string(&self, cursor: &mut Cursor, others: usize) -> Option<Raw> {
+        let (start, end) = (cursor.at, *self.ends.get(cursor.string + others)? as usize);
+        cursor.string += others + 1;
+        cursor.at = end;
+        Some(Raw::new(start, end, false))
+    }
+
+    /// If a member with this name and a string is next, its value, and the cursor goes to after it. The name is given as it is
+    /// written before the value, without and with a space after the colon. Everything that makes this a member has been
+    /// checked then.
     #[inline(always)]
     pub(crate) fn quick_text<const N: usize, const S: usize>(
         &self,
@@ -170,17 +198,10 @@ impl<'a> Reader<'a> {
         tight: &[u8; N],
         spaced: &[u8; S],
     ) -> Option<Raw> {
-        let start = if self.next_is(*cursor, tight) {
-            cursor.at + N
-        } else if self.spaced && self.next_is(*cursor, spaced) {
-            cursor.at + S
-        } else {
-            return None;
-        };
-        let end = *self.ends.get(cursor.string + 1)? as usize;
-        cursor.string += 2;
-        cursor.at = end + 1;
-        Some(Raw::new(start, end, false))
+        self.quick_pass(cursor, tight, spaced)?;
+        let value = self.quick_string(cursor, 1);
+        cursor.at += 1;
+        value
     }
 
     /// Like `quick_text` for a member with `true` or `false`.
@@ -191,21 +212,24 @@ impl<'a> Reader<'a> {
         tight: &[u8; N],
         spaced: &[u8; S],
     ) -> Option<bool> {
-        let start = if self.next_is(*cursor, tight) {
-            cursor.at + N
-        } else if self.spaced && self.next_is(*cursor, spaced) {
-            cursor.at + S
-        } else {
-            return None;
-        };
-        let (flag, length) = match self.record.get(start..)? {
+        self.quick_pass(cursor, tight, spaced)?;
+        let (flag, length) = match self.record.get(cursor.at..)? {
             [b't', b'r', b'u', b'e', ..] => (true, 4),
             [b'f', b'a', b'l', b's', b'e', ..] => (false, 5),
             _ => return None,
         };
         cursor.string += 1;
-        cursor.at = start + length;
+        cursor.at += length;
         Some(flag)
+    }
+
+    /// If a closing quote and `}` are next, the place after them.
+    #[inline(always)]
+    pub(crate) fn quick_end(&self, mut cursor: Cursor) -> Option<Cursor> {
+        let closed = self.next_is(cursor, b"\"}");
+        let at = cursor.at + 2;
+        self.go(&mut cursor, at);
+        closed.then_some(cursor)
     }
 
     /// If `}` is next, goes past it; if `,"` or `, "`, to the key. Which of both, or `None`.
