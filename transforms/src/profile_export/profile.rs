@@ -7,7 +7,8 @@
 
 use super::copy::Copied;
 use super::event::{
-    Event, Identity, IdentityNamespace, Membership, MembershipNamespace, NOT_MAPPED, Slot, Status,
+    Event, Identity, IdentityNamespace, Membership, MembershipNamespace, NOT_MAPPED, SectionKey, Slot,
+    Status, Visit,
 };
 use super::outcome::IgnoreReason;
 use super::plan::{IDENTITY_MAP, Plan, ROOT, SEGMENT_MEMBERSHIP, field_name};
@@ -138,11 +139,11 @@ impl Profile<'_> {
             let (target, rank) = self.target(reader, node, raw);
             match target {
                 None => reader.skip(&mut at, depth)?,
-                Some(SEGMENT_MEMBERSHIP) => {
-                    at = reader.cursor(self.membership_section(reader, at.mark(), rank, depth)?)
-                }
-                Some(IDENTITY_MAP) => {
-                    at = reader.cursor(self.identity_section(reader, at.mark(), rank, depth)?)
+                Some(target @ (SEGMENT_MEMBERSHIP | IDENTITY_MAP)) => {
+                    let key = SectionKey { target, rank, depth };
+                    let (from, after) = (at.mark(), self.section(reader, at.mark(), key)?);
+                    self.event.visits.push(Visit { key, from, after });
+                    at = reader.cursor(after);
                 }
                 Some(child) => {
                     let (after, enter) = self.attribute(reader, at.mark(), child, rank, depth)?;
@@ -251,6 +252,14 @@ impl Profile<'_> {
             self.decoded(reader, raw).of(&[], &self.event.arena)
         } else {
             &reader.record()[raw.start()..raw.end()]
+        }
+    }
+
+    /// Reads the value of a section's key: it is next.
+    pub(crate) fn section(&mut self, reader: &Reader<'_>, from: Mark, key: SectionKey) -> Read<Mark> {
+        match key.target {
+            SEGMENT_MEMBERSHIP => self.membership_section(reader, from, key.rank, key.depth),
+            _ => self.identity_section(reader, from, key.rank, key.depth),
         }
     }
 

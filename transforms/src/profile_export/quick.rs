@@ -9,7 +9,7 @@ use super::plan::Plan;
 use super::reader::{Cursor, Raw, Reader};
 use super::text::Text;
 
-/// The membership that is next, of a segment with this id and mapping.
+/// The membership that is next, of a segment with this id and mapping: a time and a status.
 #[inline(always)]
 pub(crate) fn membership(
     reader: &Reader<'_>,

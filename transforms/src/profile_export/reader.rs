@@ -81,8 +81,8 @@ pub(crate) struct Cursor {
 /// A cursor on the way from one function to the next: two words fit into registers there, three do not.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mark {
-    at: usize,
-    string: usize,
+    pub(crate) at: usize,
+    pub(crate) string: usize,
 }
 
 impl Cursor {
@@ -141,6 +141,30 @@ impl<'a> Reader<'a> {
         self.record
     }
 
+    /// The closing quote of the string that the mark is in or before.
+    #[inline(always)]
+    pub(crate) fn string_from(&self, mark: Mark) -> Option<Mark> {
+        let end = *self.ends.get(mark.string)?;
+        Some(Mark { at: end as usize, string: mark.string + 1 })
+    }
+
+    /// The first token at or after a mark.
+    #[inline(always)]
+    pub(crate) fn token_from(&self, mark: Mark) -> Mark {
+        Mark { at: space_end(self.record, mark.at), ..mark }
+    }
+
+    /// Whether the string that ends here is a key.
+    pub(crate) fn is_key_end(&self, quote: usize) -> bool {
+        self.byte(space_end(self.record, quote + 1)) == b':'
+    }
+
+    /// Whether there is an escape between two places.
+    #[inline(always)]
+    pub(crate) fn has_escape(&self, start: usize, end: usize) -> bool {
+        !self.escapes.is_empty() && has_escape(self.escapes, start, end)
+    }
+
     /// Whether no string of the record has an escape.
     #[inline(always)]
     pub(crate) fn is_plain(&self) -> bool {
@@ -178,12 +202,12 @@ impl<'a> Reader<'a> {
         Some(())
     }
 
-    /// For records without escapes: the string that has just been opened, after so many others since the cursor moved
-    /// last by itself. Goes to its closing quote.
+    /// For records without escapes: the string whose opening quote, after so many keys, was just passed. Goes to its
+    /// closing quote.
     #[inline(always)]
-    pub(crate) fn quick_string(&self, cursor: &mut Cursor, others: usize) -> Option<Raw> {
-        let (start, end) = (cursor.at, *self.ends.get(cursor.string + others)? as usize);
-        cursor.string += others + 1;
+    pub(crate) fn quick_string(&self, cursor: &mut Cursor, keys: usize) -> Option<Raw> {
+        let (start, end) = (cursor.at, *self.ends.get(cursor.string + keys)? as usize);
+        cursor.string += keys + 1;
         cursor.at = end;
         Some(Raw::new(start, end, false))
     }
@@ -313,7 +337,7 @@ impl<'a> Reader<'a> {
 
     #[inline(always)]
     fn raw(&self, start: usize, end: usize) -> Raw {
-        Raw::new(start, end, !self.escapes.is_empty() && has_escape(self.escapes, start, end))
+        Raw::new(start, end, self.has_escape(start, end))
     }
 
     /// Reads a string; the next byte must be its opening quote.
@@ -532,13 +556,14 @@ fn scalar_end(record: &[u8], at: usize) -> Option<usize> {
         b't' => b"true",
         b'f' => b"false",
         b'n' => b"null",
-        _ => return Some(at + number_len(rest)?),
+        _ => return number_end(record, at),
     };
     rest.starts_with(word).then_some(at + word.len())
 }
 
-fn number_len(text: &[u8]) -> Option<usize> {
-    let byte = |at: usize| text.get(at).copied().unwrap_or(0);
+/// The end of the number at `at`.
+pub(crate) fn number_end(record: &[u8], at: usize) -> Option<usize> {
+    let byte = |at: usize| record.get(at).copied().unwrap_or(0);
     let digits = |from: usize| {
         let mut at = from;
         while byte(at).is_ascii_digit() {
@@ -546,7 +571,7 @@ fn number_len(text: &[u8]) -> Option<usize> {
         }
         (at > from).then_some(at)
     };
-    let mut at = usize::from(byte(0) == b'-');
+    let mut at = at + usize::from(byte(at) == b'-');
     at = if byte(at) == b'0' { at + 1 } else { digits(at)? };
     if byte(at) == b'.' {
         at = digits(at + 1)?;
