@@ -141,6 +141,8 @@ pub(crate) struct Membership {
     /// Entry of the plan's `mapped`, or `NOT_MAPPED`.
     pub(crate) mapped: u32,
     pub(crate) status: Status,
+    /// From its id up to its status it is written as in the output.
+    pub(crate) in_order: bool,
     pub(crate) ignored: Option<IgnoreReason>,
 }
 
@@ -149,7 +151,15 @@ pub(crate) const NOT_MAPPED: u32 = u32::MAX;
 impl Membership {
     pub(crate) fn ignored(id: Text, reason: IgnoreReason) -> Self {
         let (time, word) = (Text::NONE, Text::NONE);
-        Self { id, time, word, mapped: NOT_MAPPED, status: Status::Realized, ignored: Some(reason) }
+        Self {
+            id,
+            time,
+            word,
+            mapped: NOT_MAPPED,
+            status: Status::Realized,
+            in_order: false,
+            ignored: Some(reason),
+        }
     }
 }
 

@@ -420,7 +420,7 @@ impl Profile<'_> {
             return Membership::ignored(id, reason);
         }
         let time = if time.is_text() { self.text(reader, time.value.raw) } else { Text::NONE };
-        Membership { id, time, word, mapped, status, ignored: None }
+        Membership { id, time, word, mapped, status, in_order: false, ignored: None }
     }
 
     /// Whether a membership is to be ignored because of a time.

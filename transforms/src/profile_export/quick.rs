@@ -33,8 +33,10 @@ pub(crate) fn membership(
         _ => return None,
     };
     *at = reader.quick_end(cursor)?;
+    // Nothing stands between id, time and status but what has to: 28 and 12 bytes.
+    let in_order = time.start() == id.end() + 28 && word.start() == time.end() + 12;
     let time = Text::in_record(time.start(), time.end());
-    Some(Membership { id, time, word: Text::NONE, mapped, status, ignored: None })
+    Some(Membership { id, time, word: Text::NONE, mapped, status, in_order, ignored: None })
 }
 
 /// The identity that is next.
