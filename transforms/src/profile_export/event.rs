@@ -149,17 +149,21 @@ pub(crate) struct Membership {
 pub(crate) const NOT_MAPPED: u32 = u32::MAX;
 
 impl Membership {
-    pub(crate) fn ignored(id: Text, reason: IgnoreReason) -> Self {
-        let (time, word) = (Text::NONE, Text::NONE);
+    /// Without anything but its id.
+    pub(crate) fn new(id: Text) -> Self {
         Self {
             id,
-            time,
-            word,
+            time: Text::NONE,
+            word: Text::NONE,
             mapped: NOT_MAPPED,
             status: Status::Realized,
             in_order: false,
-            ignored: Some(reason),
+            ignored: None,
         }
+    }
+
+    pub(crate) fn ignored(id: Text, reason: IgnoreReason) -> Self {
+        Self { ignored: Some(reason), ..Self::new(id) }
     }
 }
 

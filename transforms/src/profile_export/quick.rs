@@ -9,20 +9,24 @@ use super::plan::Plan;
 use super::reader::{Cursor, Raw, Reader};
 use super::text::Text;
 
-/// The membership that is next, of a segment with this id and mapping: a time and a status.
+/// The membership that is next, its id first: a time and a status.
 #[inline(always)]
 pub(crate) fn membership(
     reader: &Reader<'_>,
     at: &mut Cursor,
     plan: &Plan,
-    (id, mapped): (Text, u32),
     depth: u32,
 ) -> Option<Membership> {
     if !reader.is_plain() || plan.needs_clock() || depth > plan.max_depth {
         return None;
     }
-    let mut cursor = *at;
-    reader.quick_pass(&mut cursor, b"{\"lastQualificationTime\":\"", b"{\"lastQualificationTime\": \"")?;
+    let mut cursor = reader.quick_key(*at)?;
+    let id = reader.quick_string(&mut cursor, 0)?;
+    reader.quick_pass(
+        &mut cursor,
+        b"\":{\"lastQualificationTime\":\"",
+        b"\": {\"lastQualificationTime\": \"",
+    )?;
     let time = reader.quick_string(&mut cursor, 1)?;
     reader.quick_pass(&mut cursor, b"\",\"status\":\"", b"\", \"status\": \"")?;
     let word = reader.quick_string(&mut cursor, 1)?;
@@ -36,7 +40,8 @@ pub(crate) fn membership(
     // Nothing stands between id, time and status but what has to: 28 and 12 bytes.
     let in_order = time.start() == id.end() + 28 && word.start() == time.end() + 12;
     let time = Text::in_record(time.start(), time.end());
-    Some(Membership { id, time, word: Text::NONE, mapped, status, in_order, ignored: None })
+    let id = Text::in_record(id.start(), id.end());
+    Some(Membership { time, status, in_order, ..Membership::new(id) })
 }
 
 /// The identity that is next.

@@ -184,6 +184,12 @@ impl<'a> Reader<'a> {
         self.record.get(cursor.at..).and_then(|rest| rest.first_chunk()) == Some(bytes)
     }
 
+    /// If a key is next, the place after its opening quote.
+    #[inline(always)]
+    pub(crate) fn quick_key(&self, cursor: Cursor) -> Option<Cursor> {
+        (cursor.byte == b'"').then_some(Cursor { at: cursor.at + 1, ..cursor })
+    }
+
     /// Goes past this text, if it is next. It is given as it is written without and with spaces after colons and commas.
     #[inline(always)]
     pub(crate) fn quick_pass<const N: usize, const S: usize>(
@@ -351,7 +357,7 @@ impl<'a> Reader<'a> {
 
     /// Reads a key and the colon after it; the value is next.
     #[inline(always)]
-    fn key(&self, cursor: &mut Cursor) -> Read<Raw> {
+    pub(crate) fn key(&self, cursor: &mut Cursor) -> Read<Raw> {
         let start = cursor.at + 1;
         let end = self.skip_key(cursor)?;
         Ok(self.raw(start, end))
@@ -400,52 +406,59 @@ impl<'a> Reader<'a> {
     /// After `open` of an object: its first key, with the value next; `NONE` if the object is empty and now closed.
     #[inline(always)]
     pub(crate) fn first_key(&self, cursor: &mut Cursor) -> Read<Raw> {
-        if cursor.byte == b'}' {
-            self.go(cursor, cursor.at + 1);
-            return Ok(Raw::NONE);
-        }
-        self.key(cursor)
+        if self.first_member(cursor) { self.key(cursor) } else { Ok(Raw::NONE) }
     }
 
     /// After a member's value: the next key, with the value next; `NONE` if the object is now closed.
     #[inline(always)]
     pub(crate) fn next_key(&self, cursor: &mut Cursor) -> Read<Raw> {
-        self.space(cursor);
-        if cursor.byte == b',' {
-            self.go_to_token(cursor, cursor.at + 1);
-            self.key(cursor)
-        } else if cursor.byte == b'}' {
-            self.go(cursor, cursor.at + 1);
-            Ok(Raw::NONE)
-        } else {
-            Err(Broken::Json)
-        }
+        if self.next_member(cursor)? { self.key(cursor) } else { Ok(Raw::NONE) }
     }
 
-    /// After `open` of an array: whether there is a first element (it is next); if not, the array is closed.
+    /// After `open` of an object: whether there is a first member (its key is next); if not, the object is closed.
+    #[inline(always)]
+    pub(crate) fn first_member(&self, cursor: &mut Cursor) -> bool {
+        self.first(cursor, b'}')
+    }
+
+    /// After a member: whether there is another (its key is next); if not, the object is closed.
+    #[inline(always)]
+    pub(crate) fn next_member(&self, cursor: &mut Cursor) -> Read<bool> {
+        self.next(cursor, b'}')
+    }
+
+    /// Like `first_member` for the elements of an array.
     #[inline(always)]
     pub(crate) fn first_element(&self, cursor: &mut Cursor) -> bool {
-        let closed = cursor.byte == b']';
+        self.first(cursor, b']')
+    }
+
+    /// Like `next_member` for the elements of an array.
+    #[inline(always)]
+    pub(crate) fn next_element(&self, cursor: &mut Cursor) -> Read<bool> {
+        self.next(cursor, b']')
+    }
+
+    #[inline(always)]
+    fn first(&self, cursor: &mut Cursor, bracket: u8) -> bool {
+        let closed = cursor.byte == bracket;
         if closed {
             self.go(cursor, cursor.at + 1);
         }
         !closed
     }
 
-    /// After an element: whether there is another (it is next); if not, the array is closed.
     #[inline(always)]
-    pub(crate) fn next_element(&self, cursor: &mut Cursor) -> Read<bool> {
+    fn next(&self, cursor: &mut Cursor, bracket: u8) -> Read<bool> {
         self.space(cursor);
-        match cursor.byte {
-            b',' => {
-                self.go_to_token(cursor, cursor.at + 1);
-                Ok(true)
-            }
-            b']' => {
-                self.go(cursor, cursor.at + 1);
-                Ok(false)
-            }
-            _ => Err(Broken::Json),
+        if cursor.byte == b',' {
+            self.go_to_token(cursor, cursor.at + 1);
+            Ok(true)
+        } else if cursor.byte == bracket {
+            self.go(cursor, cursor.at + 1);
+            Ok(false)
+        } else {
+            Err(Broken::Json)
         }
     }
 

@@ -123,15 +123,17 @@ struct Pen<'a> {
 
 impl Pen<'_> {
     #[inline(never)]
-    fn write(mut self, steps: &[Step], entered: &mut Vec<u32>) -> Option<usize> {
-        self.out.fixed(b"{");
-        self.attributes(steps, entered);
-        self.out.fixed(b"\"segmentMembership\":{");
-        self.memberships();
-        self.out.fixed(b"},\"identityMap\":{");
-        self.identities();
-        self.out.fixed(b"}}");
-        self.out.finish()
+    fn write(self, steps: &[Step], entered: &mut Vec<u32>) -> Option<usize> {
+        // A variable of this function, or the writer would be kept in memory instead of in registers.
+        let mut pen = self;
+        pen.out.fixed(b"{");
+        pen.attributes(steps, entered);
+        pen.out.fixed(b"\"segmentMembership\":{");
+        pen.memberships();
+        pen.out.fixed(b"},\"identityMap\":{");
+        pen.identities();
+        pen.out.fixed(b"}}");
+        pen.out.finish()
     }
 
     /// Writes the attributes, with a comma at the end if there are any. An object's key is written with the first value
