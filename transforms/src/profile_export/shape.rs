@@ -8,6 +8,7 @@ use super::copy::Copied;
 use super::event::{Event, SectionKey, Slot, Visit};
 use super::profile::Profile;
 use super::reader::{Mark, Read, Reader, number_end};
+use super::text::same;
 
 /// When there are more shapes, or more bytes in their pieces (each has one at least), all are forgotten. Chosen, not measured.
 const SHAPES_MAX: usize = 128;
@@ -122,7 +123,7 @@ impl Shapes {
         while let Some(piece) = self.pieces.get(choice as usize) {
             choice = piece.other;
             let text = &self.text[piece.start as usize..piece.end as usize];
-            if !record[mark.at..].starts_with(text) {
+            if !record.get(mark.at..mark.at + text.len()).is_some_and(|next| same(next, text)) {
                 continue;
             }
             let after = Mark { at: mark.at + text.len(), string: mark.string + piece.keys as usize };
