@@ -12,8 +12,8 @@ use super::event::{
 use super::outcome::IgnoreReason;
 use super::plan::{IDENTITY_MAP, Plan, ROOT, SEGMENT_MEMBERSHIP, field_name};
 use super::quick;
-use super::reader::{Cursor, Mark, Raw, Read, Reader, decode};
-use super::text::{Rank, Text, signature};
+use super::reader::{Cursor, Mark, Raw, Read, Reader};
+use super::text::{Rank, Text, decode, signature};
 use super::time::{self, Timestamp};
 
 /// Reads one record.

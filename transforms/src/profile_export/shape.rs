@@ -139,7 +139,7 @@ impl Shapes {
             };
             match after {
                 Some(after) => (mark, choice) = (after, piece.next),
-                None => drop(self.starts.pop()),
+                None => _ = self.starts.pop(),
             }
         }
         Ok(false)
@@ -160,7 +160,7 @@ impl Shapes {
 
     /// Keeps the shape of a record that was read with care, with what was found in it.
     pub(crate) fn learn(&mut self, reader: &Reader<'_>, event: &Event) {
-        self.unlearned += 1;
+        self.unlearned = self.unlearned.saturating_add(1);
         let written = |slot: &Slot| matches!(slot.value, Some(Copied::InBuffer { .. }));
         if self.unlearned <= RECORDS_PER_LESSON || !event.found || event.slots.iter().any(written) {
             return;
