@@ -6,6 +6,7 @@
 use std::fmt::Write;
 use std::hint::black_box;
 
+use afluente_sources::{DemoProfiles, DemoProfilesOptions};
 use afluente_transforms::profile_export::{Mapper, Outcome, ProfileExportConfig, Timestamp};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -100,6 +101,25 @@ fn events(count: u64, profiles: u64, ascii: bool) -> Vec<Vec<u8>> {
     (0..count).map(|n| event(&mut dice, n % profiles, ascii).into_bytes()).collect()
 }
 
+/// What `afluente bench` feeds.
+fn demo_events(count: usize) -> Vec<Vec<u8>> {
+    let mut demo = DemoProfiles::new(DemoProfilesOptions::default());
+    let mut next = || {
+        let mut event = Vec::new();
+        demo.write_event(&mut event);
+        event
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+/// Each with a key of its own at its end: no shape comes twice.
+fn unlike(records: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let more = |(n, record): (usize, &Vec<u8>)| {
+        [&record[..record.len() - 1], format!(r#","only_{n}":1}}"#).as_bytes()].concat()
+    };
+    records.iter().enumerate().map(more).collect()
+}
+
 fn config(more: &str) -> Mapper {
     let segments: Vec<String> = (0..3).map(|n| format!("{{\"id\":\"{}\"}}", segment(n * 7))).collect();
     let text = format!(
@@ -152,6 +172,9 @@ fn benches(c: &mut Criterion) {
     each(c, "floor/serde_ignored", &records, |record| {
         black_box(serde_json::from_slice::<serde::de::IgnoredAny>(record).is_ok());
     });
+    let demo = demo_events(20_000);
+    map(c, "every/demo_profiles", &mut demo_config(), &demo);
+    map(c, "every/demo_profiles_unlike", &mut demo_config(), &unlike(&demo));
     map(c, "every/ascii", &mut config(""), &records);
     map(c, "every/mixed", &mut config(""), &events(1000, 1000, false));
     let spaced: Vec<Vec<u8>> = records
@@ -213,6 +236,14 @@ fn million(c: &mut Criterion, template: &[u8]) {
             eprintln!("{each} bytes of memory per remembered profile");
         }
     }
+}
+
+/// The mapping of `afluente bench`.
+fn demo_config() -> Mapper {
+    let text = r#"{"attributes":["person.name.firstName","person.name.lastName","personalEmail.address","loyalty.tier"],
+        "segments":[{"id":"72ddd79b-6b0a-4e97-a8d2-112ccd81bd02","name":"Trail runners"},
+                    {"id":"7841ba61-23c1-4bb3-a495-00d3g5fe1e93","name":"Cart abandoned"}]}"#;
+    ProfileExportConfig::from_json(serde_json::from_str(text).unwrap()).unwrap().compile().unwrap()
 }
 
 fn objects() -> Mapper {

@@ -6,8 +6,8 @@
 
 use super::names::{Frame, Names};
 use super::plan::Spelling;
-use super::reader::{Cursor, Raw, Read, Reader, decode};
-use super::text::{Rank, Text, renamed};
+use super::reader::{Cursor, Raw, Read, Reader};
+use super::text::{Rank, Text, decode, renamed};
 use super::write::escape_into;
 
 /// Where an exported value is.

@@ -5,6 +5,7 @@
 use super::copy::{Copied, Copier};
 use super::names::Names;
 use super::outcome::{Counters, IgnoreReason};
+use super::reader::Mark;
 use super::text::{Rank, Text};
 
 /// Everything found in one record.
@@ -20,6 +21,8 @@ pub(crate) struct Event {
     pub(crate) names: Names,
     pub(crate) memberships: Section<MembershipNamespace, Membership>,
     pub(crate) identities: Section<IdentityNamespace, Identity>,
+    /// The sections that were read, in order.
+    pub(crate) visits: Vec<Visit>,
     /// Nodes of the plan whose objects are open.
     pub(crate) open: Vec<u32>,
     /// Scratch for a name in lower case.
@@ -43,6 +46,24 @@ impl Slot {
     pub(crate) fn is_seen(&self) -> bool {
         self.rank != Rank::Unseen
     }
+}
+
+/// What a key at the top of the profile led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SectionKey {
+    /// `SEGMENT_MEMBERSHIP` or `IDENTITY_MAP`.
+    pub(crate) target: u32,
+    pub(crate) rank: Rank,
+    /// Of the container around the section.
+    pub(crate) depth: u32,
+}
+
+/// Where the value of such a key was.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Visit {
+    pub(crate) key: SectionKey,
+    pub(crate) from: Mark,
+    pub(crate) after: Mark,
 }
 
 /// `segmentMembership` or `identityMap`: namespaces, each with a range of items.
@@ -120,15 +141,29 @@ pub(crate) struct Membership {
     /// Entry of the plan's `mapped`, or `NOT_MAPPED`.
     pub(crate) mapped: u32,
     pub(crate) status: Status,
+    /// From its id up to its status it is written as in the output.
+    pub(crate) in_order: bool,
     pub(crate) ignored: Option<IgnoreReason>,
 }
 
 pub(crate) const NOT_MAPPED: u32 = u32::MAX;
 
 impl Membership {
+    /// Without anything but its id.
+    pub(crate) fn new(id: Text) -> Self {
+        Self {
+            id,
+            time: Text::NONE,
+            word: Text::NONE,
+            mapped: NOT_MAPPED,
+            status: Status::Realized,
+            in_order: false,
+            ignored: None,
+        }
+    }
+
     pub(crate) fn ignored(id: Text, reason: IgnoreReason) -> Self {
-        let (time, word) = (Text::NONE, Text::NONE);
-        Self { id, time, word, mapped: NOT_MAPPED, status: Status::Realized, ignored: Some(reason) }
+        Self { ignored: Some(reason), ..Self::new(id) }
     }
 }
 
@@ -172,6 +207,7 @@ impl Event {
     pub(crate) fn forget_profile(&mut self) {
         self.found = false;
         self.slots.fill(Slot::default());
+        self.visits.clear();
         self.memberships.clear();
         self.identities.clear();
         self.joined.clear();

@@ -90,10 +90,12 @@ impl Index {
         let v = lanes(block);
         let quote = u8x16::splat(b'"');
         let mut quotes = mask(v.map(|lane| lane.simd_eq(quote)));
-        let odd = v.map(|lane| lane.simd_eq(u8x16::splat(b'\\')) | is_control(lane));
         let high = carry.high | (v[0] | v[1]) | (v[2] | v[3]);
+        let backslash = v.map(|lane| lane.simd_eq(u8x16::splat(b'\\')));
+        let backslash = (backslash[0] | backslash[1]) | (backslash[2] | backslash[3]);
+        let least = v[0].min(v[1]).min(v[2].min(v[3]));
         let mut escaped = false;
-        let odd = ((odd[0] | odd[1]) | (odd[2] | odd[3])).to_bitmask() != 0;
+        let odd = (backslash | is_control(least)).to_bitmask() != 0;
         if odd | carry.escaped {
             (quotes, escaped) = self.odd_block(block, quotes, base, carry.inside, carry.escaped);
         }
@@ -142,29 +144,20 @@ impl Index {
         if self.ends.len() < self.count + ROOM {
             self.grow();
         }
-        let count = ends.count_ones() as usize;
-        let start = self.count;
+        let Some(slots) = self.ends[self.count..].first_chunk_mut::<ROOM>() else { return };
+        let mut count = 0;
+        // Four at once, whether there are as many or not: cheaper than asking after each.
+        for four in slots.as_chunks_mut::<4>().0 {
+            for slot in four {
+                *slot = base + ends.trailing_zeros();
+                count += usize::from(ends != 0);
+                ends &= ends.wrapping_sub(1);
+            }
+            if ends == 0 {
+                break;
+            }
+        }
         self.count += count;
-        let Some(slots) = self.ends[start..].first_chunk_mut::<ROOM>() else { return };
-        // Always four, then more only if there are more: cheaper than asking after each.
-        let mut next = || {
-            let at = base + ends.trailing_zeros();
-            ends &= ends.wrapping_sub(1);
-            at
-        };
-        for slot in &mut slots[..4] {
-            *slot = next();
-        }
-        if count > 4 {
-            for slot in &mut slots[4..8] {
-                *slot = next();
-            }
-            if count > 8 {
-                for slot in &mut slots[8..count] {
-                    *slot = next();
-                }
-            }
-        }
     }
 
     #[cold]

@@ -10,8 +10,9 @@ use super::index::Index;
 use super::outcome::{Counters, DropReason, Outcome};
 use super::plan::Plan;
 use super::profile::Profile;
-use super::reader::{Broken, Reader};
+use super::reader::{Broken, Read, Reader};
 use super::render::Render;
+use super::shape::Shapes;
 use super::text::LONGEST_RECORD_BYTES;
 use super::time::Timestamp;
 use super::trigger::Triggers;
@@ -24,6 +25,7 @@ const KEPT_SCRATCH_BYTES: usize = 1 << 20;
 pub struct Mapper {
     plan: Plan,
     index: Index,
+    shapes: Shapes,
     event: Event,
     render: Render,
     triggers: Triggers,
@@ -34,6 +36,7 @@ impl Mapper {
     pub(crate) fn new(plan: Plan) -> Self {
         Self {
             index: Index::default(),
+            shapes: Shapes::default(),
             event: Event::default(),
             render: Render::default(),
             triggers: Triggers::new(&plan),
@@ -98,10 +101,7 @@ impl Mapper {
         if self.index.is_broken() {
             return Err(DropReason::InvalidJson);
         }
-        self.event.clear(self.plan.nodes.len());
-        let reader = Reader::new(record, &self.index, self.plan.max_depth);
-        let mut profile = Profile { plan: &self.plan, event: &mut self.event, now };
-        match profile.document(&reader) {
+        match self.read_profile(record, now) {
             Err(Broken::Json) => return Err(DropReason::InvalidJson),
             Err(Broken::TooDeep) => return Err(DropReason::TooDeep),
             Ok(false) => return Err(DropReason::NotAnObject),
@@ -124,6 +124,20 @@ impl Mapper {
         }
         event.memberships.count_ignored(&mut self.counters);
         Ok(())
+    }
+
+    /// Fills the event, by a known shape or with care. Tells whether the document is an object.
+    fn read_profile(&mut self, record: &[u8], now: Timestamp) -> Read<bool> {
+        let reader = Reader::new(record, &self.index, self.plan.max_depth);
+        let mut profile = Profile { plan: &self.plan, event: &mut self.event, now };
+        profile.event.clear(self.plan.nodes.len());
+        if self.shapes.follow(&reader, &mut profile)? {
+            return Ok(true);
+        }
+        profile.event.clear(self.plan.nodes.len());
+        let object = profile.document(&reader)?;
+        self.shapes.learn(&reader, &self.event);
+        Ok(object)
     }
 
     fn shrink(&mut self) {

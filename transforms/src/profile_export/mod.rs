@@ -1,9 +1,9 @@
 //! `profile_export`: customer-profile events in, the JSON of Adobe's streaming profile exports out.
 //!
 //! The specification is the project's profile-export specification; sections named in comments are its sections. The way of
-//! a record, a noun a file: `index` (where the strings are) ▶ `reader` (the grammar between them) ▶ `profile` (what the plan
-//! asks for; `copy` for attribute values) ▶ `identities` ▶ `trigger` (`fingerprint`, `memory`) ▶ `render` ▶ `write`. `mapper` is
-//! the door. `config` ▶ `plan` happens once.
+//! a record, a noun a file: `index` (where the strings are) ▶ `shape` (is it built like one before?), else `reader` (the grammar
+//! between the strings) ▶ `profile` (what the plan asks for; `copy` for attribute values) ▶ `identities` ▶ `trigger`
+//! (`fingerprint`, `memory`) ▶ `render` ▶ `write`. `mapper` is the door. `config` ▶ `plan` happens once.
 //!
 //! `component` puts all of it into a pipeline. Outside of it you will not find a clock, a pipeline type or a log line; nor,
 //! anywhere, a tree of the document or an allocation per event.
@@ -25,6 +25,7 @@ mod profile;
 mod quick;
 mod reader;
 mod render;
+mod shape;
 mod text;
 mod time;
 mod trigger;

@@ -7,13 +7,13 @@
 
 use super::copy::Copied;
 use super::event::{
-    Event, Identity, IdentityNamespace, Membership, MembershipNamespace, NOT_MAPPED, Slot, Status,
+    Event, Identity, IdentityNamespace, Membership, MembershipNamespace, SectionKey, Slot, Status, Visit,
 };
 use super::outcome::IgnoreReason;
 use super::plan::{IDENTITY_MAP, Plan, ROOT, SEGMENT_MEMBERSHIP, field_name};
 use super::quick;
-use super::reader::{Cursor, Mark, Raw, Read, Reader, decode};
-use super::text::{Rank, Text, signature};
+use super::reader::{Cursor, Mark, Raw, Read, Reader};
+use super::text::{Rank, Text, decode, signature};
 use super::time::{self, Timestamp};
 
 /// Reads one record.
@@ -138,11 +138,11 @@ impl Profile<'_> {
             let (target, rank) = self.target(reader, node, raw);
             match target {
                 None => reader.skip(&mut at, depth)?,
-                Some(SEGMENT_MEMBERSHIP) => {
-                    at = reader.cursor(self.membership_section(reader, at.mark(), rank, depth)?)
-                }
-                Some(IDENTITY_MAP) => {
-                    at = reader.cursor(self.identity_section(reader, at.mark(), rank, depth)?)
+                Some(target @ (SEGMENT_MEMBERSHIP | IDENTITY_MAP)) => {
+                    let key = SectionKey { target, rank, depth };
+                    let (from, after) = (at.mark(), self.section(reader, at.mark(), key)?);
+                    self.event.visits.push(Visit { key, from, after });
+                    at = reader.cursor(after);
                 }
                 Some(child) => {
                     let (after, enter) = self.attribute(reader, at.mark(), child, rank, depth)?;
@@ -254,6 +254,14 @@ impl Profile<'_> {
         }
     }
 
+    /// Reads the value of a section's key: it is next.
+    pub(crate) fn section(&mut self, reader: &Reader<'_>, from: Mark, key: SectionKey) -> Read<Mark> {
+        match key.target {
+            SEGMENT_MEMBERSHIP => self.membership_section(reader, from, key.rank, key.depth),
+            _ => self.identity_section(reader, from, key.rank, key.depth),
+        }
+    }
+
     #[inline(never)]
     fn membership_section(&mut self, reader: &Reader<'_>, from: Mark, rank: Rank, depth: u32) -> Read<Mark> {
         let mut at = reader.cursor(from);
@@ -319,48 +327,46 @@ impl Profile<'_> {
         let frame = self.event.names.enter();
         let first = self.event.memberships.items.len();
         reader.open(&mut at, depth)?;
-        let mut key = reader.first_key(&mut at)?;
-        while let Some(raw) = key.found() {
-            let id = self.text(reader, raw);
-            let Event { names, arena, .. } = &mut *self.event;
-            let name = id.of(reader.record(), arena);
-            let signature = signature(name);
-            let (place, new) = names.note_signed(frame, id, signature, reader.record(), arena);
-            let mapped = mapped_ids.and_then(|ids| ids.find_signed(name, signature)).unwrap_or(NOT_MAPPED);
-            let quick = quick::membership(reader, &mut at, plan, (id, mapped), depth + 1);
-            let membership = if let Some(quick) = quick {
+        let mut more = reader.first_member(&mut at);
+        while more {
+            let mut membership = if let Some(quick) = quick::membership(reader, &mut at, plan, depth + 1) {
                 quick
-            } else if at.peek() == b'{' {
-                let (after, found) = self.membership(reader, at.mark(), id, mapped, depth + 1)?;
+            } else {
+                let (after, found) = self.membership(reader, at.mark(), depth)?;
                 at = reader.cursor(after);
                 found
-            } else {
-                reader.skip(&mut at, depth)?;
-                Membership::ignored(id, IgnoreReason::Malformed)
             };
+            let Event { names, arena, .. } = &mut *self.event;
+            let name = membership.id.of(reader.record(), arena);
+            let signature = signature(name);
+            let (place, new) = names.note_signed(frame, membership.id, signature, reader.record(), arena);
+            if let Some(mapped) = mapped_ids.and_then(|ids| ids.find_signed(name, signature)) {
+                membership.mapped = mapped;
+            }
             let items = &mut self.event.memberships.items;
             if new {
                 items.push(membership);
             } else {
                 items[first + place] = membership;
             }
-            key = reader.next_key(&mut at)?;
+            more = reader.next_member(&mut at)?;
         }
         self.event.names.leave(frame);
         Ok(at.mark())
     }
 
+    /// Reads a membership with care: a key is next, the id.
     #[inline(never)]
-    fn membership(
-        &mut self,
-        reader: &Reader<'_>,
-        from: Mark,
-        id: Text,
-        mapped: u32,
-        depth: u32,
-    ) -> Read<(Mark, Membership)> {
+    fn membership(&mut self, reader: &Reader<'_>, from: Mark, mut depth: u32) -> Read<(Mark, Membership)> {
         let mut at = reader.cursor(from);
         let plan = self.plan;
+        let key = reader.key(&mut at)?;
+        let id = self.text(reader, key);
+        if at.peek() != b'{' {
+            reader.skip(&mut at, depth)?;
+            return Ok((at.mark(), Membership::ignored(id, IgnoreReason::Malformed)));
+        }
+        depth += 1;
         let [mut status, mut time, mut old_time, mut until] = [Field::UNSEEN; 4];
         reader.open(&mut at, depth)?;
         let mut key = reader.first_key(&mut at)?;
@@ -377,18 +383,12 @@ impl Profile<'_> {
             key = reader.next_key(&mut at)?;
         }
         let time = if time.is_text() { time } else { old_time };
-        Ok((at.mark(), self.judged(reader, id, mapped, [status, time, until])))
+        Ok((at.mark(), self.judged(reader, id, [status, time, until])))
     }
 
     /// What a membership with these fields comes to (specification, 5.4).
     #[inline(always)]
-    fn judged(
-        &mut self,
-        reader: &Reader<'_>,
-        id: Text,
-        mapped: u32,
-        [status, time, until]: [Field; 3],
-    ) -> Membership {
+    fn judged(&mut self, reader: &Reader<'_>, id: Text, [status, time, until]: [Field; 3]) -> Membership {
         let plan = self.plan;
         let mut word = Text::NONE;
         let status = match status.value.kind {
@@ -411,7 +411,7 @@ impl Profile<'_> {
             return Membership::ignored(id, reason);
         }
         let time = if time.is_text() { self.text(reader, time.value.raw) } else { Text::NONE };
-        Membership { id, time, word, mapped, status, ignored: None }
+        Membership { id, time, word, status, ..Membership::new(id) }
     }
 
     /// Whether a membership is to be ignored because of a time.

@@ -9,43 +9,39 @@ use super::plan::Plan;
 use super::reader::{Cursor, Raw, Reader};
 use super::text::Text;
 
-/// The membership that is next, of a segment with this id and mapping.
+/// The membership that is next, its id first: a time and a status.
 #[inline(always)]
 pub(crate) fn membership(
     reader: &Reader<'_>,
     at: &mut Cursor,
     plan: &Plan,
-    (id, mapped): (Text, u32),
     depth: u32,
 ) -> Option<Membership> {
-    if !reader.is_plain() || plan.needs_clock() {
+    if !reader.is_plain() || plan.needs_clock() || depth > plan.max_depth {
         return None;
     }
-    let (mut status, mut time) = (Raw::NONE, Raw::NONE);
-    let mut cursor = reader.quick_open(*at, depth)?;
-    loop {
-        if let Some(value) =
-            reader.quick_text(&mut cursor, b"\"lastQualificationTime\":\"", b"\"lastQualificationTime\": \"")
-        {
-            time = value;
-        } else if let Some(value) = reader.quick_text(&mut cursor, b"\"status\":\"", b"\"status\": \"") {
-            status = value;
-        } else {
-            reader.quick_text(&mut cursor, b"\"version\":\"", b"\"version\": \"")?;
-        }
-        if reader.quick_close(&mut cursor)? {
-            break;
-        }
-    }
-    let status = match reader.record().get(status.start()..status.end())? {
+    let mut cursor = reader.quick_key(*at)?;
+    let id = reader.quick_string(&mut cursor, 0)?;
+    reader.quick_pass(
+        &mut cursor,
+        b"\":{\"lastQualificationTime\":\"",
+        b"\": {\"lastQualificationTime\": \"",
+    )?;
+    let time = reader.quick_string(&mut cursor, 1)?;
+    reader.quick_pass(&mut cursor, b"\",\"status\":\"", b"\", \"status\": \"")?;
+    let word = reader.quick_string(&mut cursor, 1)?;
+    let status = match reader.record().get(word.start()..word.end())? {
         b"realized" => Status::Realized,
         b"existing" => Status::Existing,
         b"exited" => Status::Exited,
         _ => return None,
     };
-    *at = cursor;
-    let time = time.found().map_or(Text::NONE, |raw| Text::in_record(raw.start(), raw.end()));
-    Some(Membership { id, time, word: Text::NONE, mapped, status, ignored: None })
+    *at = reader.quick_end(cursor)?;
+    // Nothing stands between id, time and status but what has to: 28 and 12 bytes.
+    let in_order = time.start() == id.end() + 28 && word.start() == time.end() + 12;
+    let time = Text::in_record(time.start(), time.end());
+    let id = Text::in_record(id.start(), id.end());
+    Some(Membership { time, status, in_order, ..Membership::new(id) })
 }
 
 /// The identity that is next.

@@ -81,8 +81,8 @@ pub(crate) struct Cursor {
 /// A cursor on the way from one function to the next: two words fit into registers there, three do not.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mark {
-    at: usize,
-    string: usize,
+    pub(crate) at: usize,
+    pub(crate) string: usize,
 }
 
 impl Cursor {
@@ -141,6 +141,30 @@ impl<'a> Reader<'a> {
         self.record
     }
 
+    /// The closing quote of the string that the mark is in or before.
+    #[inline(always)]
+    pub(crate) fn string_from(&self, mark: Mark) -> Option<Mark> {
+        let end = *self.ends.get(mark.string)?;
+        Some(Mark { at: end as usize, string: mark.string + 1 })
+    }
+
+    /// The first token at or after a mark.
+    #[inline(always)]
+    pub(crate) fn token_from(&self, mark: Mark) -> Mark {
+        Mark { at: space_end(self.record, mark.at), ..mark }
+    }
+
+    /// Whether the string that ends here is a key.
+    pub(crate) fn is_key_end(&self, quote: usize) -> bool {
+        self.byte(space_end(self.record, quote + 1)) == b':'
+    }
+
+    /// Whether there is an escape between two places.
+    #[inline(always)]
+    pub(crate) fn has_escape(&self, start: usize, end: usize) -> bool {
+        !self.escapes.is_empty() && has_escape(self.escapes, start, end)
+    }
+
     /// Whether no string of the record has an escape.
     #[inline(always)]
     pub(crate) fn is_plain(&self) -> bool {
@@ -160,9 +184,43 @@ impl<'a> Reader<'a> {
         self.record.get(cursor.at..).and_then(|rest| rest.first_chunk()) == Some(bytes)
     }
 
-    /// For records without escapes: if a member with this name and a string is next, its value, and the cursor goes to after
-    /// it. The name is given as it is written before the value, without and with a space after the colon. Everything that
-    /// makes this a member has been checked then.
+    /// If a key is next, the place after its opening quote.
+    #[inline(always)]
+    pub(crate) fn quick_key(&self, cursor: Cursor) -> Option<Cursor> {
+        (cursor.byte == b'"').then_some(Cursor { at: cursor.at + 1, ..cursor })
+    }
+
+    /// Goes past this text, if it is next. It is given as it is written without and with spaces after colons and commas.
+    #[inline(always)]
+    pub(crate) fn quick_pass<const N: usize, const S: usize>(
+        &self,
+        cursor: &mut Cursor,
+        tight: &[u8; N],
+        spaced: &[u8; S],
+    ) -> Option<()> {
+        if self.next_is(*cursor, tight) {
+            cursor.at += N;
+        } else if self.spaced && self.next_is(*cursor, spaced) {
+            cursor.at += S;
+        } else {
+            return None;
+        }
+        Some(())
+    }
+
+    /// For records without escapes: the string whose opening quote, after so many keys, was just passed. Goes to its
+    /// closing quote.
+    #[inline(always)]
+    pub(crate) fn quick_string(&self, cursor: &mut Cursor, keys: usize) -> Option<Raw> {
+        let (start, end) = (cursor.at, *self.ends.get(cursor.string + keys)? as usize);
+        cursor.string += keys + 1;
+        cursor.at = end;
+        Some(Raw::new(start, end, false))
+    }
+
+    /// If a member with this name and a string is next, its value, and the cursor goes to after it. The name is given as it is
+    /// written before the value, without and with a space after the colon. Everything that makes this a member has been
+    /// checked then.
     #[inline(always)]
     pub(crate) fn quick_text<const N: usize, const S: usize>(
         &self,
@@ -170,17 +228,10 @@ impl<'a> Reader<'a> {
         tight: &[u8; N],
         spaced: &[u8; S],
     ) -> Option<Raw> {
-        let start = if self.next_is(*cursor, tight) {
-            cursor.at + N
-        } else if self.spaced && self.next_is(*cursor, spaced) {
-            cursor.at + S
-        } else {
-            return None;
-        };
-        let end = *self.ends.get(cursor.string + 1)? as usize;
-        cursor.string += 2;
-        cursor.at = end + 1;
-        Some(Raw::new(start, end, false))
+        self.quick_pass(cursor, tight, spaced)?;
+        let value = self.quick_string(cursor, 1);
+        cursor.at += 1;
+        value
     }
 
     /// Like `quick_text` for a member with `true` or `false`.
@@ -191,21 +242,24 @@ impl<'a> Reader<'a> {
         tight: &[u8; N],
         spaced: &[u8; S],
     ) -> Option<bool> {
-        let start = if self.next_is(*cursor, tight) {
-            cursor.at + N
-        } else if self.spaced && self.next_is(*cursor, spaced) {
-            cursor.at + S
-        } else {
-            return None;
-        };
-        let (flag, length) = match self.record.get(start..)? {
+        self.quick_pass(cursor, tight, spaced)?;
+        let (flag, length) = match self.record.get(cursor.at..)? {
             [b't', b'r', b'u', b'e', ..] => (true, 4),
             [b'f', b'a', b'l', b's', b'e', ..] => (false, 5),
             _ => return None,
         };
         cursor.string += 1;
-        cursor.at = start + length;
+        cursor.at += length;
         Some(flag)
+    }
+
+    /// If a closing quote and `}` are next, the place after them.
+    #[inline(always)]
+    pub(crate) fn quick_end(&self, mut cursor: Cursor) -> Option<Cursor> {
+        let closed = self.next_is(cursor, b"\"}");
+        let at = cursor.at + 2;
+        self.go(&mut cursor, at);
+        closed.then_some(cursor)
     }
 
     /// If `}` is next, goes past it; if `,"` or `, "`, to the key. Which of both, or `None`.
@@ -289,7 +343,7 @@ impl<'a> Reader<'a> {
 
     #[inline(always)]
     fn raw(&self, start: usize, end: usize) -> Raw {
-        Raw::new(start, end, !self.escapes.is_empty() && has_escape(self.escapes, start, end))
+        Raw::new(start, end, self.has_escape(start, end))
     }
 
     /// Reads a string; the next byte must be its opening quote.
@@ -303,7 +357,7 @@ impl<'a> Reader<'a> {
 
     /// Reads a key and the colon after it; the value is next.
     #[inline(always)]
-    fn key(&self, cursor: &mut Cursor) -> Read<Raw> {
+    pub(crate) fn key(&self, cursor: &mut Cursor) -> Read<Raw> {
         let start = cursor.at + 1;
         let end = self.skip_key(cursor)?;
         Ok(self.raw(start, end))
@@ -352,52 +406,59 @@ impl<'a> Reader<'a> {
     /// After `open` of an object: its first key, with the value next; `NONE` if the object is empty and now closed.
     #[inline(always)]
     pub(crate) fn first_key(&self, cursor: &mut Cursor) -> Read<Raw> {
-        if cursor.byte == b'}' {
-            self.go(cursor, cursor.at + 1);
-            return Ok(Raw::NONE);
-        }
-        self.key(cursor)
+        if self.first_member(cursor) { self.key(cursor) } else { Ok(Raw::NONE) }
     }
 
     /// After a member's value: the next key, with the value next; `NONE` if the object is now closed.
     #[inline(always)]
     pub(crate) fn next_key(&self, cursor: &mut Cursor) -> Read<Raw> {
-        self.space(cursor);
-        if cursor.byte == b',' {
-            self.go_to_token(cursor, cursor.at + 1);
-            self.key(cursor)
-        } else if cursor.byte == b'}' {
-            self.go(cursor, cursor.at + 1);
-            Ok(Raw::NONE)
-        } else {
-            Err(Broken::Json)
-        }
+        if self.next_member(cursor)? { self.key(cursor) } else { Ok(Raw::NONE) }
     }
 
-    /// After `open` of an array: whether there is a first element (it is next); if not, the array is closed.
+    /// After `open` of an object: whether there is a first member (its key is next); if not, the object is closed.
+    #[inline(always)]
+    pub(crate) fn first_member(&self, cursor: &mut Cursor) -> bool {
+        self.first(cursor, b'}')
+    }
+
+    /// After a member: whether there is another (its key is next); if not, the object is closed.
+    #[inline(always)]
+    pub(crate) fn next_member(&self, cursor: &mut Cursor) -> Read<bool> {
+        self.next(cursor, b'}')
+    }
+
+    /// Like `first_member` for the elements of an array.
     #[inline(always)]
     pub(crate) fn first_element(&self, cursor: &mut Cursor) -> bool {
-        let closed = cursor.byte == b']';
+        self.first(cursor, b']')
+    }
+
+    /// Like `next_member` for the elements of an array.
+    #[inline(always)]
+    pub(crate) fn next_element(&self, cursor: &mut Cursor) -> Read<bool> {
+        self.next(cursor, b']')
+    }
+
+    #[inline(always)]
+    fn first(&self, cursor: &mut Cursor, bracket: u8) -> bool {
+        let closed = cursor.byte == bracket;
         if closed {
             self.go(cursor, cursor.at + 1);
         }
         !closed
     }
 
-    /// After an element: whether there is another (it is next); if not, the array is closed.
     #[inline(always)]
-    pub(crate) fn next_element(&self, cursor: &mut Cursor) -> Read<bool> {
+    fn next(&self, cursor: &mut Cursor, bracket: u8) -> Read<bool> {
         self.space(cursor);
-        match cursor.byte {
-            b',' => {
-                self.go_to_token(cursor, cursor.at + 1);
-                Ok(true)
-            }
-            b']' => {
-                self.go(cursor, cursor.at + 1);
-                Ok(false)
-            }
-            _ => Err(Broken::Json),
+        if cursor.byte == b',' {
+            self.go_to_token(cursor, cursor.at + 1);
+            Ok(true)
+        } else if cursor.byte == bracket {
+            self.go(cursor, cursor.at + 1);
+            Ok(false)
+        } else {
+            Err(Broken::Json)
         }
     }
 
@@ -508,13 +569,14 @@ fn scalar_end(record: &[u8], at: usize) -> Option<usize> {
         b't' => b"true",
         b'f' => b"false",
         b'n' => b"null",
-        _ => return Some(at + number_len(rest)?),
+        _ => return number_end(record, at),
     };
     rest.starts_with(word).then_some(at + word.len())
 }
 
-fn number_len(text: &[u8]) -> Option<usize> {
-    let byte = |at: usize| text.get(at).copied().unwrap_or(0);
+/// The end of the number at `at`.
+pub(crate) fn number_end(record: &[u8], at: usize) -> Option<usize> {
+    let byte = |at: usize| record.get(at).copied().unwrap_or(0);
     let digits = |from: usize| {
         let mut at = from;
         while byte(at).is_ascii_digit() {
@@ -522,7 +584,7 @@ fn number_len(text: &[u8]) -> Option<usize> {
         }
         (at > from).then_some(at)
     };
-    let mut at = usize::from(byte(0) == b'-');
+    let mut at = at + usize::from(byte(at) == b'-');
     at = if byte(at) == b'0' { at + 1 } else { digits(at)? };
     if byte(at) == b'.' {
         at = digits(at + 1)?;
@@ -532,48 +594,4 @@ fn number_len(text: &[u8]) -> Option<usize> {
         at = digits(at + 1 + usize::from(sign))?;
     }
     Some(at)
-}
-
-/// Appends the characters of a raw string with escapes (already validated).
-pub(crate) fn decode(record: &[u8], raw: Raw, out: &mut Vec<u8>) {
-    let (mut at, end) = (raw.start(), raw.end());
-    while at < end {
-        let rest = &record[at..end];
-        let plain = memchr::memchr(b'\\', rest).unwrap_or(rest.len());
-        out.extend_from_slice(&rest[..plain]);
-        at += plain;
-        if at >= end {
-            break;
-        }
-        let simple = match record.get(at + 1) {
-            Some(b'b') => 0x08,
-            Some(b'f') => 0x0c,
-            Some(b'n') => b'\n',
-            Some(b'r') => b'\r',
-            Some(b't') => b'\t',
-            Some(b'u') => {
-                at += decode_unicode(record, at, out);
-                continue;
-            }
-            Some(other) => *other,
-            None => break,
-        };
-        out.push(simple);
-        at += 2;
-    }
-}
-
-/// Appends the character of an escape of four hexadecimal digits (or of a pair) at `at`; gives the length of the escape.
-fn decode_unicode(record: &[u8], at: usize, out: &mut Vec<u8>) -> usize {
-    use super::index::code_unit;
-    let first = code_unit(record, at).unwrap_or(0);
-    let (point, length) = if (0xd800..0xdc00).contains(&first) {
-        let second = code_unit(record, at + 6).unwrap_or(0xdc00);
-        (0x10000 + ((first & 0x3ff) << 10 | second & 0x3ff), 12)
-    } else {
-        (first, 6)
-    };
-    let character = char::from_u32(point).unwrap_or(char::REPLACEMENT_CHARACTER);
-    out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
-    length
 }

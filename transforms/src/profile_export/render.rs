@@ -6,7 +6,7 @@ use super::copy::Copied;
 use super::event::{Event, Membership, NOT_MAPPED, Status};
 use super::plan::{Node, Plan, ROOT, Step};
 use super::text::Text;
-use super::write::Writer;
+use super::write::{LONG_BYTES, SHORT_BYTES, Writer};
 
 /// The output, and scratch that is kept between records.
 #[derive(Debug, Default)]
@@ -123,15 +123,17 @@ struct Pen<'a> {
 
 impl Pen<'_> {
     #[inline(never)]
-    fn write(mut self, steps: &[Step], entered: &mut Vec<u32>) -> Option<usize> {
-        self.out.fixed(b"{");
-        self.attributes(steps, entered);
-        self.out.fixed(b"\"segmentMembership\":{");
-        self.memberships();
-        self.out.fixed(b"},\"identityMap\":{");
-        self.identities();
-        self.out.fixed(b"}}");
-        self.out.finish()
+    fn write(self, steps: &[Step], entered: &mut Vec<u32>) -> Option<usize> {
+        // A variable of this function, or the writer would be kept in memory instead of in registers.
+        let mut pen = self;
+        pen.out.fixed(b"{");
+        pen.attributes(steps, entered);
+        pen.out.fixed(b"\"segmentMembership\":{");
+        pen.memberships();
+        pen.out.fixed(b"},\"identityMap\":{");
+        pen.identities();
+        pen.out.fixed(b"}}");
+        pen.out.finish()
     }
 
     /// Writes the attributes, with a comma at the end if there are any. An object's key is written with the first value
@@ -157,15 +159,17 @@ impl Pen<'_> {
                     let Some(value) = self.event.slots[node as usize].value else { continue };
                     for node in &entered[written..] {
                         let key = &self.plan.nodes[*node as usize].key;
-                        self.out.part(key, skip, key.len() - Node::PADDING);
+                        self.out.part::<SHORT_BYTES>(key, skip, key.len() - Node::PADDING);
                         skip = 1;
                     }
                     written = entered.len();
                     let key = &self.plan.nodes[node as usize].key;
                     // Without the bracket.
-                    self.out.part(key, skip, key.len() - Node::PADDING - 1);
+                    self.out.part::<SHORT_BYTES>(key, skip, key.len() - Node::PADDING - 1);
                     match value {
-                        Copied::InRecord { start, end } => self.out.part(self.record, start, end),
+                        Copied::InRecord { start, end } => {
+                            self.out.part::<SHORT_BYTES>(self.record, start, end)
+                        }
                         Copied::InBuffer { .. } => self.out.put(copied(value, self.event, self.record)),
                     }
                     skip = 0;
@@ -190,7 +194,7 @@ impl Pen<'_> {
         if text.is_in_arena() {
             self.out.escaped(text.of(self.record, &self.event.arena));
         } else {
-            self.out.part(self.record, text.start(), text.end());
+            self.out.part::<SHORT_BYTES>(self.record, text.start(), text.end());
         }
     }
 
@@ -228,13 +232,19 @@ impl Pen<'_> {
     /// Writes a membership after the opening quote of its id.
     #[inline(always)]
     fn membership(&mut self, membership: &Membership) {
-        self.text(membership.id);
-        if membership.time.is_none() {
-            self.out.fixed(b"\":{\"status\":\"");
+        const STATUS: &[u8; 12] = b"\",\"status\":\"";
+        if membership.in_order {
+            let (start, end) = (membership.id.start(), membership.time.end() + STATUS.len());
+            self.out.part::<LONG_BYTES>(self.record, start, end);
         } else {
-            self.out.fixed(b"\":{\"lastQualificationTime\":\"");
-            self.text(membership.time);
-            self.out.fixed(b"\",\"status\":\"");
+            self.text(membership.id);
+            if membership.time.is_none() {
+                self.out.fixed(b"\":{\"status\":\"");
+            } else {
+                self.out.fixed(b"\":{\"lastQualificationTime\":\"");
+                self.text(membership.time);
+                self.out.fixed(STATUS);
+            }
         }
         match membership.status {
             Status::Existing if !self.plan.existing_as_realized => self.out.fixed(b"existing\""),

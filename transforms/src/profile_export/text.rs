@@ -2,6 +2,9 @@
 //! In: positions found by `reader.rs`.  Out: slices, and names in platform spelling.
 //! Never: owns bytes. A string without escapes stays in the record; one with escapes is decoded once into the arena.
 
+use super::index::code_unit;
+use super::reader::Raw;
+
 /// Set in [`Text`]'s end when the characters are in the arena and not in the record.
 const IN_ARENA: u32 = 1 << 31;
 /// Longer records are refused: positions have 31 bits, and the arena may need a multiple of the record. A Kinesis
@@ -57,6 +60,49 @@ impl Text {
     pub(crate) fn skip(self, n: usize) -> Self {
         Self { start: self.start + n as u32, end: self.end }
     }
+}
+
+/// Appends the characters of a raw string with escapes (already validated).
+pub(crate) fn decode(record: &[u8], raw: Raw, out: &mut Vec<u8>) {
+    let (mut at, end) = (raw.start(), raw.end());
+    while at < end {
+        let rest = &record[at..end];
+        let plain = memchr::memchr(b'\\', rest).unwrap_or(rest.len());
+        out.extend_from_slice(&rest[..plain]);
+        at += plain;
+        if at >= end {
+            break;
+        }
+        let simple = match record.get(at + 1) {
+            Some(b'b') => 0x08,
+            Some(b'f') => 0x0c,
+            Some(b'n') => b'\n',
+            Some(b'r') => b'\r',
+            Some(b't') => b'\t',
+            Some(b'u') => {
+                at += decode_unicode(record, at, out);
+                continue;
+            }
+            Some(other) => *other,
+            None => break,
+        };
+        out.push(simple);
+        at += 2;
+    }
+}
+
+/// Appends the character of an escape of four hexadecimal digits (or of a pair) at `at`; gives the length of the escape.
+fn decode_unicode(record: &[u8], at: usize, out: &mut Vec<u8>) -> usize {
+    let first = code_unit(record, at).unwrap_or(0);
+    let (point, length) = if (0xd800..0xdc00).contains(&first) {
+        let second = code_unit(record, at + 6).unwrap_or(0xdc00);
+        (0x10000 + ((first & 0x3ff) << 10 | second & 0x3ff), 12)
+    } else {
+        (first, 6)
+    };
+    let character = char::from_u32(point).unwrap_or(char::REPLACEMENT_CHARACTER);
+    out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+    length
 }
 
 /// How much a name weighs where several become one: a name that needs no renaming beats one that does.

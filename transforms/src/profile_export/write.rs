@@ -3,8 +3,9 @@
 //! In: slices and constants.  Out: how much was written, or that it did not fit; then the caller tries again with more room.
 //! Never: escapes more than JSON needs (specification, 4.5).
 
-/// Up to this many bytes are copied with moves of fixed size, garbage after the end included.
-const SHORT_BYTES: usize = 48;
+/// Usual lengths of parts: of a key, a time or an id; and of a membership up to its status.
+pub(crate) const SHORT_BYTES: usize = 48;
+pub(crate) const LONG_BYTES: usize = 112;
 
 /// The unwritten rest of a buffer. Once something has not fitted, it is empty.
 pub(crate) struct Writer<'b> {
@@ -45,13 +46,13 @@ impl<'b> Writer<'b> {
         }
     }
 
-    /// Writes `whole[start..end]`.
+    /// Writes `whole[start..end]`. Up to `N` bytes are copied with moves of fixed size, garbage after the end included.
     #[inline(always)]
-    pub(crate) fn part(&mut self, whole: &[u8], start: usize, end: usize) {
-        let from = whole.get(start..).and_then(|rest| rest.first_chunk::<SHORT_BYTES>());
+    pub(crate) fn part<const N: usize>(&mut self, whole: &[u8], start: usize, end: usize) {
+        let from = whole.get(start..).and_then(|rest| rest.first_chunk::<N>());
         if let Some(from) = from
-            && let Some(to) = self.rest.first_chunk_mut::<SHORT_BYTES>()
-            && end - start <= SHORT_BYTES
+            && let Some(to) = self.rest.first_chunk_mut::<N>()
+            && end - start <= N
         {
             *to = *from;
             self.rest = &mut std::mem::take(&mut self.rest)[end - start..];
