@@ -346,14 +346,14 @@ impl Core {
     fn take_out(&mut self, id: RecordId, reason: Reason) -> Option<RecordId> {
         let record = self.records.remove(id as usize);
         debug_assert_eq!(record.next, NO_RECORD, "nobody rides with a rejected record");
-        let next = self.leave_gate(&record, None);
+        let next = self.leave_gate(record.key_hash(), None);
         self.reject(record, reason);
         next
     }
 
-    /// The record is settled; returns the next one of its key, which holds the key now.
-    fn leave_gate(&mut self, record: &Record, sequence: Option<&str>) -> Option<RecordId> {
-        let hash = record.key_hash().filter(|_| self.settings.ordered)?;
+    /// The record that held this key is settled; returns the next one, which holds it now.
+    fn leave_gate(&mut self, hash: Option<u64>, sequence: Option<&str>) -> Option<RecordId> {
+        let hash = hash.filter(|_| self.settings.ordered)?;
         let (next, fell) = self.gate.leave(hash, sequence, &mut self.records);
         self.stats.order_violations += u64::from(fell);
         next

@@ -117,9 +117,14 @@ impl Core {
                         landed[at].bytes += weight as u64;
                         self.learn(now, sealed.sent, *id, shard);
                     }
-                    self.deliver(now, *id, sequence);
+                    self.release_key(*id, sequence);
                 }
                 Entry::Failed { code, message } => again.push((*id, code, message)),
+            }
+        }
+        for (id, entry) in sealed.records.iter().zip(entries) {
+            if let Entry::Stored { .. } = entry {
+                self.deliver(now, *id);
             }
         }
         for Landed { shard, records, bytes } in landed {
@@ -174,11 +179,17 @@ impl Core {
         }
     }
 
-    fn deliver(&mut self, now: Moment, id: RecordId, sequence: &str) {
-        let record = self.records.remove(id as usize);
-        if let Some(next) = self.leave_gate(&record, Some(sequence)) {
+    /// The record is stored; the next one of its key may go.
+    fn release_key(&mut self, id: RecordId, sequence: &str) {
+        let hash = self.records.get(id as usize).and_then(Record::key_hash);
+        if let Some(next) = self.leave_gate(hash, Some(sequence)) {
             self.let_go(next);
         }
+    }
+
+    /// The record is stored and its key released: it is settled, and so are those that rode with it.
+    fn deliver(&mut self, now: Moment, id: RecordId) {
+        let record = self.records.remove(id as usize);
         let mut rider = record.next;
         self.settle_delivered(now, record);
         if rider == NO_RECORD {
