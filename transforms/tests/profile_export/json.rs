@@ -1,5 +1,5 @@
 //! A plain JSON tree with a strict reader and a compact writer: the slow and obvious way.
-//! Numbers keep their text; a key that comes twice keeps its first place and its last value.
+//! Numbers keep their text; a key that comes twice is there twice, and the last value counts.
 
 use std::fmt::Write;
 
@@ -31,7 +31,7 @@ impl Tree {
 
     pub fn get(&self, key: &str) -> Option<&Tree> {
         match self {
-            Tree::Map(members) => members.iter().find(|(name, _)| name == key).map(|(_, value)| value),
+            Tree::Map(members) => members.iter().rfind(|(name, _)| name == key).map(|(_, value)| value),
             _ => None,
         }
     }
@@ -230,10 +230,7 @@ impl Parser {
             self.expect(':')?;
             self.space();
             let value = self.value(depth)?;
-            match members.iter_mut().find(|(name, _)| *name == key) {
-                Some((_, older)) => *older = value,
-                None => members.push((key, value)),
-            }
+            members.push((key, value));
             self.space();
             match self.take()? {
                 ',' => {}

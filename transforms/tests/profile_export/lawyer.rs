@@ -34,6 +34,11 @@ fn a_plain_name_beats_a_renamed_one_in_any_order_and_they_are_not_merged() {
     assert_eq!(attributes(r#"["x"]"#, r#""x":{"xdm:a":1,"b":2,"a":3}"#), r#"{"x":{"b":2,"a":3}}"#);
     assert_eq!(attributes(r#"["x"]"#, r#""x":{"a":3,"b":2,"xdm:a":1}"#), r#"{"x":{"a":3,"b":2}}"#);
     assert_eq!(attributes(r#"["x"]"#, r#""x":{"_id":null,"@id":1}"#), r#"{"x":{}}"#);
+    // Two names that both become a third are not specified: the value that comes last, as for one name.
+    assert_eq!(
+        attributes(r#"["x"]"#, r#""x":{"@id":1,"xdm:_id":2,"b":3,"@id":4}"#),
+        r#"{"x":{"_id":4,"b":3}}"#
+    );
     assert_eq!(attributes(r#"["x.b"]"#, r#""xdm:x":{"b":1},"x":{"a":2}"#), "{}");
     assert_eq!(attributes(r#"["x.b"]"#, r#""x":null,"xdm:x":{"b":1}"#), "{}");
     let memberships = r#"{"xdm:segmentMembership":{"ups":{"s":{}}},"segmentMembership":null,"identityMap":{"E":[{"id":"1"}]}}"#;

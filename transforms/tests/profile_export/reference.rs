@@ -102,8 +102,8 @@ impl Reference {
         }
     }
 
-    /// The members of an object under their new names; those that lose against a plain name are gone. Two names that both
-    /// become a third: the later one, at the place of the first (not specified).
+    /// The members of an object under their new names, each once; those that lose against a plain name are gone. Two names that
+    /// both become a third: the value that comes last, at the place of the first (not specified).
     fn renamed_members(&self, object: &Tree) -> Vec<(String, Tree)> {
         let Tree::Map(members) = object else { return Vec::new() };
         let mut out: Vec<(String, Tree)> = Vec::new();
@@ -113,10 +113,7 @@ impl Reference {
             if new != *name && plain_is_there {
                 continue;
             }
-            match out.iter_mut().find(|(older, _)| *older == new) {
-                Some((_, older)) => *older = value.clone(),
-                None => out.push((new, value.clone())),
-            }
+            put(&mut out, new, value.clone());
         }
         out
     }
@@ -150,10 +147,10 @@ impl Reference {
         let mut memberships = Vec::new();
         for (namespace, segments) in segment_membership {
             let Tree::Map(segments) = segments else { continue };
-            for (id, membership) in segments {
+            for (id, membership) in once(segments) {
                 if matches!(membership, Tree::Map(_)) {
-                    let fields = Tree::Map(self.renamed_members(membership));
-                    memberships.extend(self.membership(namespace, id, &fields));
+                    let fields = Tree::Map(self.renamed_members(&membership));
+                    memberships.extend(self.membership(namespace, &id, &fields));
                 }
             }
         }
@@ -411,8 +408,24 @@ impl Reference {
 fn section(profile: &Tree, name: &str, reason: &str) -> Result<Vec<(String, Tree)>, Seen> {
     match profile.get(name) {
         None | Some(Tree::Null) => Ok(Vec::new()),
-        Some(Tree::Map(members)) => Ok(members.clone()),
+        Some(Tree::Map(members)) => Ok(once(members)),
         Some(_) => Err(dropped(reason)),
+    }
+}
+
+/// Each name once: at its first place, with its last value.
+fn once(members: &[(String, Tree)]) -> Vec<(String, Tree)> {
+    let mut out: Vec<(String, Tree)> = Vec::new();
+    for (name, value) in members {
+        put(&mut out, name.clone(), value.clone());
+    }
+    out
+}
+
+fn put(members: &mut Vec<(String, Tree)>, name: String, value: Tree) {
+    match members.iter_mut().find(|(older, _)| *older == name) {
+        Some((_, older)) => *older = value,
+        None => members.push((name, value)),
     }
 }
 
