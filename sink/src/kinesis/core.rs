@@ -25,7 +25,7 @@ pub use self::settings::CoreSettings;
 use super::fate::Fates;
 use super::gate::{Admission, Gate};
 use super::inflight::InFlight;
-use super::lanes::{Lanes, Room};
+use super::lanes::{Lanes, Room, Turn};
 use super::limits::{AGGREGATE_BYTES_MAX, PARTIAL_REQUESTS_MAX};
 use super::record::{FateId, Moment, NO_RECORD, Record, RecordId, Records};
 use super::shard_list::ListedShard;
@@ -154,7 +154,7 @@ impl Core {
         self.held_bytes += record.held_bytes();
         let id = self.records.insert(record) as RecordId;
         match hash.map(|hash| self.gate.enter(hash, id, &mut self.records)) {
-            None | Some(Admission::Go) => self.lanes.push(id, &mut self.records, false),
+            None | Some(Admission::Go) => self.lanes.push(id, &mut self.records, Turn::Newest),
             Some(Admission::Wait) => {
                 if let Some(record) = self.records.get_mut(id as usize) {
                     record.detach();
@@ -293,7 +293,7 @@ impl Core {
     /// Puts records back in front of their lanes, in this order.
     fn queue_first(&mut self, ids: &[RecordId]) {
         for id in ids.iter().rev() {
-            self.lanes.push(*id, &mut self.records, true);
+            self.lanes.push(*id, &mut self.records, Turn::First);
         }
     }
 

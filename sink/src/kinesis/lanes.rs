@@ -34,6 +34,17 @@ pub struct Lanes {
     stale: bool,
 }
 
+/// When it is a record's turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// After all others: it has just entered.
+    Newest,
+    /// Before all that are newer: it had to wait for its key.
+    ByAge,
+    /// Before all others: it was sent before.
+    First,
+}
+
 /// What fits a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Room {
@@ -67,13 +78,12 @@ impl Lanes {
         self.free.len() + self.paced.iter().map(|paced| paced.lane.len()).sum::<usize>()
     }
 
-    /// Adds a record; `first`: before all others, because it has waited already.
-    pub fn push(&mut self, id: RecordId, records: &mut Records, first: bool) {
+    /// Adds a record.
+    pub fn push(&mut self, id: RecordId, records: &mut Records, turn: Turn) {
         let Some(record) = records.get_mut(id as usize) else {
             debug_assert!(false, "record {id} is queued but not held");
             return;
         };
-        let weight = record.weight();
         let lane = match self.lane_of(&record.key) {
             None => &mut self.free,
             Some(at) => {
@@ -82,7 +92,11 @@ impl Lanes {
                 &mut self.paced[at].lane
             }
         };
-        if first { lane.push_front(id, weight) } else { lane.push(id, weight) }
+        match turn {
+            Turn::Newest => lane.push(id, record),
+            Turn::ByAge => lane.push_waited(id, record),
+            Turn::First => lane.push_front(id, record),
+        }
     }
 
     fn lane_of(&self, key: &[u8]) -> Option<usize> {
@@ -105,7 +119,7 @@ impl Lanes {
         // Ids do not tell age; arrival does.
         ids.sort_by_key(|id| records.get(*id as usize).map(|record| record.entered));
         for id in ids {
-            self.push(id, records, false);
+            self.push(id, records, Turn::Newest);
         }
     }
 
@@ -206,8 +220,9 @@ impl Lanes {
             let over = paced.pace.is_over(now, paced.lane.is_empty());
             if over {
                 for id in paced.lane.drain() {
-                    let weight = records.get(id as usize).map_or(0, super::record::Record::weight);
-                    free.push(id, weight);
+                    if let Some(record) = records.get(id as usize) {
+                        free.push_waited(id, record);
+                    }
                 }
             }
             !over

@@ -3,6 +3,7 @@
 //! Holds: nothing; a suspect knows of how many it is one, until it is cleared, and goes with suspects only. So however much arrives
 //! meanwhile, nobody joins a search, and one guilty event among n costs no more refusals than `trial.rs` says.
 
+use super::super::lanes::Turn;
 use super::super::record::{Moment, Record, RecordId};
 use super::super::trial::{Finding, Trial};
 use super::super::verdict;
@@ -72,7 +73,7 @@ impl Core {
     pub(super) fn let_go(&mut self, id: RecordId) {
         match self.records.get(id as usize).and_then(Record::suspects_max) {
             Some(_) => self.trials.push_front((Moment::ZERO, Trial::of(vec![id]))),
-            None => self.lanes.push(id, &mut self.records, false),
+            None => self.lanes.push(id, &mut self.records, Turn::ByAge),
         }
     }
 

@@ -119,6 +119,25 @@ fn a_key_is_in_one_unanswered_request_at_most_and_others_flow_past_it() {
 }
 
 #[test]
+fn behind_a_backlog_a_busy_key_gets_its_turn_by_age() {
+    let mut core = core(CoreSettings { request_records_max: 10, ..CoreSettings::default() });
+    let fate = core.open_fate(EventFinalizers::default(), at(0));
+    for n in 0..200 {
+        // The first five are of one key, then each has its own.
+        let key = if n < 5 { 1000 } else { n };
+        core.accept(Record::keyed(Bytes::new(), Bytes::from(format!("k{key}")), key, fate, at(n)));
+    }
+    for turn in 0..5 {
+        let sealed = core.next_request(at(300 + turn)).unwrap();
+        let busy = sealed.records.iter().filter(|id| core.record(**id).unwrap().key == "k1000").count();
+        assert_eq!(busy, 1, "in request {turn}");
+        let entries = vec![stored(); sealed.records.len()];
+        core.on_reply(at(300 + turn), sealed, Reply::Entries(&entries));
+    }
+    core.close_fate(fate);
+}
+
+#[test]
 fn an_unknown_code_counts_as_failed_and_an_answer_of_the_wrong_length_as_lost() {
     let mut core = core(CoreSettings::default());
     put(&mut core, 1, "x");
