@@ -3,6 +3,7 @@
 //! Holds: a limit that doubles each round trip while it is the bottleneck, then creeps; push-back from the service cuts it.
 //! It sits inside the retry layer: it sees every attempt. Throttled shards do not count here; see `throttle.rs`.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::record::Moment;
@@ -38,8 +39,10 @@ pub struct InFlight {
     fixed: bool,
     /// Requests that may be made ready beyond the limit.
     spare: usize,
-    now: usize,
-    last_sent: Moment,
+    /// When each request that has not ended was sent, oldest first.
+    under_way: VecDeque<Moment>,
+    /// Requests sent before this do not count: they met an outage that is over, and may hang until they time out.
+    outage: Moment,
     last_full: Option<Moment>,
     slow_start: bool,
     last_cut: Option<Moment>,
@@ -63,8 +66,8 @@ impl InFlight {
             max: max.max(1) as f64,
             fixed: false,
             spare: 0,
-            now: 0,
-            last_sent: Duration::ZERO,
+            under_way: VecDeque::new(),
+            outage: Duration::ZERO,
             last_full: None,
             slow_start: true,
             last_cut: None,
@@ -76,19 +79,26 @@ impl InFlight {
     /// Whether one more may be made ready.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.now < self.limit() + self.spare
+        self.counted() < self.limit() + self.spare
     }
 
     /// Whether one more may go to see if the service is back: also while some hang, though no more than the user allows.
     #[must_use]
     pub fn may_probe(&self) -> bool {
-        if self.fixed { self.has_slot() } else { self.now < self.limit().max(PROBES_MAX) }
+        if self.fixed { self.has_slot() } else { self.counted() < self.limit().max(PROBES_MAX) }
     }
 
     /// Whether one more may go at once.
     #[must_use]
     pub fn has_slot(&self) -> bool {
-        self.now < self.limit()
+        self.counted() < self.limit()
+    }
+
+    /// Requests under way that count: all of them where the user has fixed the number.
+    fn counted(&self) -> usize {
+        let left_out =
+            if self.fixed { 0 } else { self.under_way.partition_point(|sent| *sent < self.outage) };
+        self.under_way.len() - left_out
     }
 
     /// The limit.
@@ -100,37 +110,44 @@ impl InFlight {
     /// Requests that are sent and not answered, or ready to be sent.
     #[must_use]
     pub fn now(&self) -> usize {
-        self.now
+        self.under_way.len()
     }
 
     /// Requests that are sent and not answered.
     #[must_use]
     pub fn sent_now(&self) -> usize {
-        if self.fixed { self.now.min(self.limit()) } else { self.now }
+        if self.fixed { self.now().min(self.limit()) } else { self.now() }
     }
 
     /// When the newest request went, while any is unanswered.
     #[must_use]
     pub fn last_sent(&self) -> Option<Moment> {
-        (self.now > 0).then_some(self.last_sent)
+        self.under_way.back().copied()
     }
 
     /// A request goes.
     pub fn sent(&mut self, now: Moment) {
-        self.now += 1;
-        self.last_sent = now;
-        if self.now >= self.limit() {
+        self.under_way.push_back(now);
+        if !self.has_slot() {
             self.last_full = Some(now);
         }
     }
 
+    /// An outage is over: a request that was sent at `sent` was answered. Those before it say nothing about the service any more.
+    pub fn outage_ended(&mut self, sent: Moment) {
+        self.outage = sent;
+        self.slow_start = true;
+    }
+
     /// A request that was sent at `sent` has ended.
     pub fn ended(&mut self, now: Moment, sent: Moment, how: Ended) {
-        self.now = self.now.saturating_sub(1);
+        let place = self.under_way.partition_point(|other| *other < sent);
+        debug_assert_eq!(self.under_way.get(place), Some(&sent), "a request ended that was not under way");
+        self.under_way.remove(place);
         match how {
             Ended::Well => self.well(now, now.saturating_sub(sent)),
             Ended::PushedBack => {
-                let news = self.last_cut.is_none_or(|cut| sent > cut);
+                let news = sent >= self.outage && self.last_cut.is_none_or(|cut| sent > cut);
                 if news && !self.fixed {
                     self.limit = (self.limit * CUT).max(1.0);
                     self.last_cut = Some(now);

@@ -24,6 +24,8 @@ pub struct Weather {
     waits: u32,
     until: Option<Moment>,
     last_round: Option<Moment>,
+    /// When the request was sent that was answered last.
+    well: Moment,
     trouble: Option<Trouble>,
 }
 
@@ -59,10 +61,10 @@ impl Weather {
         self.until
     }
 
-    /// A request was answered. Returns whether a storm ended.
-    pub fn cleared(&mut self) -> bool {
-        let ended = self.until.take().is_some();
-        *self = Self::default();
+    /// A request that was sent at `sent` was answered. Returns whether a storm ended.
+    pub fn cleared(&mut self, sent: Moment) -> bool {
+        let ended = self.until.is_some();
+        *self = Self { well: self.well.max(sent), ..Self::default() };
         ended
     }
 
@@ -80,6 +82,10 @@ impl Weather {
         backoff: &Backoff,
         rng: &mut impl Rng,
     ) -> bool {
+        if sent < self.well {
+            // Old news: a later one was answered since.
+            return false;
+        }
         self.streak += 1;
         let begins = self.until.is_none();
         let global = trouble.stops_everything() || self.streak >= STORM;
@@ -127,8 +133,12 @@ mod tests {
         );
         weather.failed(Duration::from_millis(1200), probe, Trouble::Transient, &backoff, &mut rng);
         assert_eq!(weather.probe_at(), Some(Duration::from_millis(1400)));
-        assert!(weather.cleared());
+        assert!(weather.cleared(probe));
         assert!(weather.is_fair() && weather.may_send(now, Some(now)));
+        for _ in 0..10 {
+            let late = Duration::from_secs(10);
+            assert!(!weather.failed(late, sent, Trouble::Transient, &backoff, &mut rng), "old news");
+        }
     }
 
     #[test]

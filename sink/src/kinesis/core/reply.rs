@@ -67,7 +67,7 @@ impl Core {
         match reply {
             Reply::Entries(entries) if entries.len() == sealed.records.len() => {
                 self.in_flight.ended(now, sealed.sent, Ended::Well);
-                self.service_is_well();
+                self.service_is_well(sealed.sent);
                 self.on_entries(now, &sealed, entries);
                 if let Some(trial) = sealed.trial {
                     let finding = trial.taken(|leader| self.company(leader));
@@ -89,8 +89,9 @@ impl Core {
         }
     }
 
-    fn service_is_well(&mut self) {
-        if self.weather.cleared() {
+    fn service_is_well(&mut self, sent: Moment) {
+        if self.weather.cleared(sent) {
+            self.in_flight.outage_ended(sent);
             self.notices.push(Notice::StormEnded);
             // What waited for better weather need not wait on.
             while let Some(Reverse(delayed)) = self.delayed.pop() {
@@ -284,7 +285,7 @@ impl Core {
         match trouble {
             Trouble::Poison | Trouble::TooLarge => {
                 self.in_flight.ended(now, sealed.sent, Ended::Neutral);
-                self.service_is_well();
+                self.service_is_well(sealed.sent);
                 self.forgive(&sealed.records);
                 // A test that is too large is halved like any other that is refused.
                 if trouble == Trouble::TooLarge && splittable && sealed.trial.is_none() {

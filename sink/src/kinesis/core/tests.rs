@@ -263,6 +263,36 @@ fn events_that_a_newer_one_stands_for_count_in_the_budget_since_their_sources_wa
 }
 
 #[test]
+fn after_an_outage_of_hanging_requests_those_that_still_hang_hold_nothing_up() {
+    let (timeout, back, round_trip) = (at(10_000), at(25_000), at(15));
+    let mut core = core(CoreSettings::default());
+    for key in 0..20_000 {
+        put(&mut core, key, "x");
+    }
+    let mut under_way: Vec<(Moment, Sealed)> = Vec::new();
+    let mut now = at(0);
+    let ends = |sent: Moment| if sent < back { sent + timeout } else { sent + round_trip };
+    while now < back + at(2000) {
+        while let Some(sealed) = core.next_request(now) {
+            under_way.push((now, sealed));
+        }
+        now += at(1);
+        for (sent, sealed) in under_way.extract_if(.., |(sent, _)| ends(*sent) <= now) {
+            if sent < back {
+                let (may_be_stored, trouble) = (true, Trouble::Transient);
+                core.on_reply(now, sealed, Reply::Lost { may_be_stored, trouble, problem: "no answer" });
+            } else {
+                let entries = vec![stored(); sealed.records.len()];
+                core.on_reply(now, sealed, Reply::Entries(&entries));
+            }
+        }
+    }
+    let hanging: usize = under_way.iter().map(|(_, sealed)| sealed.records.len()).sum();
+    assert!(hanging > 0, "some probes hang on");
+    assert_eq!(core.held_records(), hanging, "all else is delivered");
+}
+
+#[test]
 fn an_outage_is_probed_by_one_request_at_a_time_and_ends_within_seconds() {
     let mut core = core(CoreSettings::default());
     for key in 0..2000 {
