@@ -2,11 +2,16 @@
 //! In: an attempt and what is known around it. Out: a finding whose sentence says what to change.
 //! Never: calls anything, prints a secret.
 
+use serde::de::IgnoredAny;
+
 use super::{Finding, Standing};
 use crate::kinesis::{
     answer::{Entry, parse_put_records},
     http::FailureKind,
-    put::{Attempt, Failure, Refusal, Skew},
+    put::{
+        Attempt, Failure, Refusal, Skew,
+        complaint::{Complaint, complaint},
+    },
 };
 
 const PUT: &str = "kinesis:PutRecords";
@@ -87,6 +92,11 @@ fn clock_sentence(skew: Skew) -> String {
     )
 }
 
+fn unknown_skew() -> String {
+    "the service refuses the time of the signature and does not say what time it is: set this machine's clock, best with NTP"
+        .to_owned()
+}
+
 /// What the answer to the probe means.
 pub(super) fn judge_probe(attempt: &Attempt, scene: &Scene) -> Finding {
     match attempt {
@@ -99,22 +109,25 @@ pub(super) fn judge_probe(attempt: &Attempt, scene: &Scene) -> Finding {
 /// A 200 must be impossible.
 fn judge_answer(body: &[u8], scene: &Scene) -> Finding {
     let place = scene.place();
-    let refused = parse_put_records(body, 1)
-        .is_ok_and(|answer| answer.entries.iter().all(|entry| matches!(entry, Entry::Failed { .. })));
+    let is_failure = |entry: &Entry<'_>| matches!(entry, Entry::Failed { .. });
     bad(
         PUT,
-        if refused {
-            format!(
+        match parse_put_records(body, 1) {
+            Err(_) if serde_json::from_slice::<IgnoredAny>(body).is_err() => format!(
+                "{} answered with HTTP 200, but not as Kinesis does: check `endpoint`, and that no proxy or captive \
+                 portal is in the way",
+                scene.endpoint
+            ),
+            Ok(answer) if answer.entries.iter().all(is_failure) => format!(
                 "{place} answered a dry run as if it were a real request, and did not store the probe: \
                  this endpoint does not keep to Kinesis' rules, so nothing can be promised about it"
-            )
-        } else {
-            format!(
+            ),
+            _ => format!(
                 "ATTENTION: {place} ignored both the dry run and an impossible hash key, so an empty record with the \
                  partition key `{}` MAY HAVE BEEN WRITTEN to it; this endpoint does not keep to Kinesis' rules, \
                  do not check it again",
                 super::PROBE_KEY
-            )
+            ),
         },
     )
 }
@@ -198,7 +211,7 @@ fn judge_refusal(refusal: &Refusal, scene: &Scene) -> Finding {
             judge_signature(refusal, scene)
         }
         "RequestExpired" | "RequestTimeTooSkewed" | "RequestInTheFuture" => {
-            bad(PUT, clock_sentence(refusal.skew.unwrap_or(Skew { seconds: 0 })))
+            bad(PUT, refusal.skew.map_or_else(unknown_skew, clock_sentence))
         }
         "ExpiredTokenException" | "ExpiredToken" => bad(
             PUT,
@@ -297,6 +310,9 @@ fn judge_signature(refusal: &Refusal, scene: &Scene) -> Finding {
         return bad(PUT, clock_sentence(skew));
     }
     let (key, message) = (&refusal.key_hint, &refusal.message);
+    if complaint(&refusal.code, message) == Complaint::Clock {
+        return bad(PUT, unknown_skew());
+    }
     if message.contains("scoped to") {
         return bad(
             PUT,

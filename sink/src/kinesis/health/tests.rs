@@ -193,6 +193,17 @@ fn each_answer_becomes_a_sentence_that_says_what_to_change() {
             scene(),
             "-this machine's clock is 90 seconds ahead of the service's",
         ),
+        (refused(400, "RequestExpired", "x"), scene(), "-refuses the time of the signature"),
+        (
+            refused(403, "InvalidSignatureException", "Signature expired: …"),
+            scene(),
+            "-refuses the time of the signature",
+        ),
+        (
+            Attempt::Answer(Bytes::from_static(b"<html>Welcome to the guest network</html>")),
+            custom(scene()),
+            "-http://127.0.0.1:4567/ answered with HTTP 200, but not as Kinesis does",
+        ),
         (
             failed(FailureKind::Dns, "the name `kinesis.eu-wst-1.amazonaws.com` could not be resolved"),
             scene(),

@@ -109,7 +109,10 @@ impl Loopback {
             let (server, play) = (self.clone(), Arc::clone(&play));
             async move { server.answer(request, &play).await }
         });
-        let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+        let _ = http1::Builder::new()
+            .auto_date_header(false)
+            .serve_connection(TokioIo::new(stream), service)
+            .await;
     }
 
     async fn answer(&self, request: Request<Incoming>, play: &Play) -> Result<Response<Full<Bytes>>, Hangup> {

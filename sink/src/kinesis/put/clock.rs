@@ -1,5 +1,5 @@
 //! Clock: time as the service sees it.
-//! In: this machine's clock and, after a refusal for skew, the service's `Date`. Out: the time to sign with.
+//! In: this machine's clock and, after a refusal for skew, the service's time. Out: the time to sign with.
 //! Never: changes this machine's clock; learns from an answer that did not complain.
 
 use std::{
@@ -47,16 +47,11 @@ impl ServiceClock {
         Self { machine, offset_millis: Arc::new(AtomicI64::new(0)) }
     }
 
-    /// Takes the service's time as the truth from now on.
-    pub(in crate::kinesis) fn learn(&self, service: SystemTime) -> Skew {
+    /// Takes the service's time as the truth from now on. Returns what was so far, and what is.
+    pub(in crate::kinesis) fn learn(&self, service: SystemTime) -> (Skew, Skew) {
         let offset = millis_between(self.machine.now(), service);
-        self.offset_millis.store(offset, Ordering::Relaxed);
-        Skew { seconds: offset / 1000 }
-    }
-
-    /// What `learn` would find, without taking it.
-    pub(in crate::kinesis) fn measure(&self, service: SystemTime) -> Skew {
-        Skew { seconds: millis_between(self.machine.now(), service) / 1000 }
+        let before = self.offset_millis.swap(offset, Ordering::Relaxed);
+        (Skew { seconds: before / 1000 }, Skew { seconds: offset / 1000 })
     }
 
     /// What was learned, if anything.
@@ -76,6 +71,11 @@ impl TimeSource for ServiceClock {
         let shifted = if offset < 0 { now.checked_sub(span) } else { now.checked_add(span) };
         shifted.unwrap_or(now)
     }
+}
+
+/// Whole seconds from `earlier` to `later`; negative if it is the other way round.
+pub(super) fn seconds_between(earlier: SystemTime, later: SystemTime) -> i64 {
+    millis_between(earlier, later) / 1000
 }
 
 fn millis_between(earlier: SystemTime, later: SystemTime) -> i64 {
@@ -101,9 +101,9 @@ mod tests {
         let clock = ServiceClock::new(StaticTimeSource::new(at(10_000)).into());
         assert_eq!(clock.now(), at(10_000));
         assert_eq!(clock.skew(), None);
-        assert_eq!(clock.learn(at(10_600)), Skew { seconds: 600 });
+        assert_eq!(clock.learn(at(10_600)), (Skew { seconds: 0 }, Skew { seconds: 600 }));
         assert_eq!(clock.now(), at(10_600));
-        assert_eq!(clock.clone().learn(at(9_000)), Skew { seconds: -1_000 });
+        assert_eq!(clock.clone().learn(at(9_000)), (Skew { seconds: 600 }, Skew { seconds: -1_000 }));
         assert_eq!(clock.now(), at(9_000), "clones share what was learned");
     }
 }

@@ -4,6 +4,7 @@
 //! Never: retries, reads a record, decides what a refusal means for one (see `verdict`).
 
 pub(super) mod clock;
+pub(super) mod complaint;
 mod endpoint;
 pub(super) mod sign;
 #[cfg(test)]
@@ -15,7 +16,6 @@ use std::{
 };
 
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource, TimeSource};
-use aws_smithy_types::{DateTime, date_time::Format};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode,
@@ -24,7 +24,11 @@ use http::{
 
 use tokio::sync::Semaphore;
 
-use self::{clock::ServiceClock, sign::sign_request};
+use self::{
+    clock::ServiceClock,
+    complaint::{Complaint, complaint, http_date, service_time},
+    sign::sign_request,
+};
 pub use self::{
     clock::Skew,
     endpoint::{Endpoint, partition_name},
@@ -115,8 +119,8 @@ pub struct Refusal {
     pub message: String,
     /// How long the service asks us to wait.
     pub retry_after: Option<Duration>,
-    /// How far the clocks were apart, if the service refused the call for that. The next attempt is signed with
-    /// corrected time.
+    /// How far the clocks were apart, if the service refused the call for that and its time is known. The next attempt is
+    /// signed with corrected time.
     pub skew: Option<Skew>,
     /// A hint of the access key that signed, like `AKIA…WXYZ`.
     pub key_hint: String,
@@ -225,7 +229,8 @@ impl Inner {
             may_be_stored: false,
             message: failure.to_string(),
         })?;
-        let head = self.head(operation, &body, &credentials).map_err(|message| Failure {
+        let signed = self.clock.now();
+        let head = self.head(operation, &body, &credentials, signed).map_err(|message| Failure {
             kind: FailureKind::Signing,
             may_be_stored: false,
             message,
@@ -243,7 +248,7 @@ impl Inner {
         if answer.status() == StatusCode::OK {
             return Ok(Attempt::Answer(answer.into_body()));
         }
-        Ok(Attempt::Refused(self.refusal(&answer, &credentials)))
+        Ok(Attempt::Refused(self.refusal(&answer, &credentials, signed)))
     }
 
     fn head(
@@ -251,6 +256,7 @@ impl Inner {
         operation: &'static str,
         body: &[u8],
         credentials: &Held,
+        time: SystemTime,
     ) -> Result<http::request::Parts, String> {
         let target =
             HeaderValue::try_from(format!("Kinesis_20131202.{operation}")).map_err(|e| e.to_string())?;
@@ -262,19 +268,21 @@ impl Inner {
         head.headers.insert(HeaderName::from_static("x-amz-target"), target);
         head.headers
             .insert(USER_AGENT, HeaderValue::from_static(concat!("afluente/", env!("CARGO_PKG_VERSION"))));
-        sign_request(&mut head, body, &credentials.identity, &self.endpoint.region, self.clock.now())
+        sign_request(&mut head, body, &credentials.identity, &self.endpoint.region, time)
             .map_err(|error| error.to_string())?;
         Ok(head)
     }
 
-    fn refusal(&self, answer: &Response<Bytes>, credentials: &Held) -> Refusal {
+    fn refusal(&self, answer: &Response<Bytes>, credentials: &Held, signed: SystemTime) -> Refusal {
         let headers = answer.headers();
         let status = answer.status().as_u16();
         let error_type = headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok());
         let ServiceError { code, message } = ServiceError::parse(answer.body(), error_type);
-        let skew = self.learn_skew(headers, &code, &message);
+        let complaint = complaint(&code, &message);
+        let skew = self.learn_skew(signed, complaint, headers.get(DATE), &message);
         // A key that was refused for the clock is a good key.
-        let credentials_refused = skew.is_none() && refuses_credentials(&code);
+        let credentials_refused =
+            skew.is_none() && complaint != Complaint::Clock && refuses_credentials(&code);
         if credentials_refused {
             self.credentials.invalidate(credentials);
         }
@@ -289,27 +297,30 @@ impl Inner {
         }
     }
 
-    fn learn_skew(&self, headers: &HeaderMap, code: &str, message: &str) -> Option<Skew> {
-        let service = http_date(headers.get(DATE)?)?;
-        match complaint(code, message) {
-            Complaint::None => None,
-            Complaint::Clock => Some(self.correct_clock(service)),
-            Complaint::Perhaps => {
-                // A wrong secret looks like this too: believe in the clock only if it is off by what would matter.
-                let found = self.clock.measure(service);
-                let corrected = self.clock.skew().map_or(0, |skew| skew.seconds);
-                ((found.seconds - corrected).abs() > SKEW_SECONDS_TOLERATED)
-                    .then(|| self.correct_clock(service))
-            }
-        }
+    /// `signed`: the time that the refused signature carried.
+    fn learn_skew(
+        &self,
+        signed: SystemTime,
+        complaint: Complaint,
+        date: Option<&HeaderValue>,
+        message: &str,
+    ) -> Option<Skew> {
+        let tolerated = match complaint {
+            Complaint::None => return None,
+            // Signed no better it would be refused again.
+            Complaint::Clock => SECONDS_ON_THE_WAY,
+            // A wrong secret looks like this too: believe in the clock only if it is off by what would matter.
+            Complaint::Perhaps => SKEW_SECONDS_TOLERATED,
+        };
+        let service = service_time(date, message)?;
+        (clock::seconds_between(signed, service).abs() > tolerated).then(|| self.correct_clock(service))
     }
 
     /// Signs with the service's time from now on, and says so once.
     fn correct_clock(&self, service: SystemTime) -> Skew {
-        let before = self.clock.skew().map_or(0, |skew| skew.seconds);
-        let skew = self.clock.learn(service);
+        let (before, skew) = self.clock.learn(service);
         // Requests of one round all complain; the time that they took is no news.
-        if (skew.seconds - before).abs() > SKEW_SECONDS_TOLERATED {
+        if (skew.seconds - before.seconds).abs() > SKEW_SECONDS_TOLERATED {
             tracing::warn!(
                 "This machine's clock is {skew}: set it, best with NTP. Requests are signed with corrected time."
             );
@@ -321,26 +332,8 @@ impl Inner {
 /// AWS refuses signatures more than five minutes off; a minute is left for the way.
 const SKEW_SECONDS_TOLERATED: i64 = 240;
 
-enum Complaint {
-    None,
-    Perhaps,
-    Clock,
-}
-
-fn complaint(code: &str, message: &str) -> Complaint {
-    match code {
-        "RequestTimeTooSkewed" | "RequestExpired" | "RequestInTheFuture" => Complaint::Clock,
-        "InvalidSignatureException" | "SignatureDoesNotMatch" | "AuthFailure" | "IncompleteSignature" => {
-            let message = message.to_ascii_lowercase();
-            if message.contains("signature expired") || message.contains("not yet current") {
-                Complaint::Clock
-            } else {
-                Complaint::Perhaps
-            }
-        }
-        _ => Complaint::None,
-    }
-}
+/// What a request and its answer may take of the time between signature and `Date`. Chosen, not measured.
+const SECONDS_ON_THE_WAY: i64 = 30;
 
 /// Codes that mean: these credentials are not accepted (any more), other ones might be.
 fn refuses_credentials(code: &str) -> bool {
@@ -358,11 +351,6 @@ fn refuses_credentials(code: &str) -> bool {
             | "MissingAuthenticationTokenException"
             | "AuthFailure"
     )
-}
-
-fn http_date(value: &HeaderValue) -> Option<SystemTime> {
-    let date = DateTime::from_str(value.to_str().ok()?, Format::HttpDate).ok()?;
-    SystemTime::try_from(date).ok()
 }
 
 /// `x-amz-retry-after` in milliseconds, or `retry-after` in seconds or as a date.

@@ -196,6 +196,35 @@ async fn a_wrong_clock_is_learned_from_the_refusal_and_the_next_request_is_signe
 }
 
 #[tokio::test]
+async fn without_a_date_the_complaint_itself_says_what_time_it_is() {
+    let expired = "Signature expired: 20260101T000000Z is now earlier than 20260101T005500Z (20260101T010000Z - 5 min.)";
+    let server = Loopback::start(move |asked| match asked.header("x-amz-date") {
+        "20260101T010000Z" => Reply::ok("{}"),
+        _ => Reply::refuse(403, "InvalidSignatureException", expired),
+    })
+    .await;
+    let client = client(settings(&server.url())).await;
+    let found = refusal(client.put_records(Bytes::from_static(b"{}")).await);
+    assert_eq!((found.skew, found.credentials_refused), (Some(Skew { seconds: 3600 }), false));
+    let attempt = client.put_records(Bytes::from_static(b"{}")).await;
+    assert!(matches!(attempt, Attempt::Answer(_)), "{attempt:?}");
+}
+
+#[tokio::test]
+async fn a_complaint_that_corrected_time_does_not_help_is_not_called_corrected() {
+    let server = Loopback::start(|_| {
+        let body = json!({"__type": "RequestExpired", "message": "expired"}).to_string();
+        Reply::Answer(400, vec![("date", "Thu, 01 Jan 2026 00:10:00 GMT".to_owned())], body)
+    })
+    .await;
+    let client = client(settings(&server.url())).await;
+    for skew in [Some(Skew { seconds: 600 }), None] {
+        let found = refusal(client.put_records(Bytes::from_static(b"{}")).await);
+        assert_eq!((found.skew, found.credentials_refused), (skew, false));
+    }
+}
+
+#[tokio::test]
 async fn a_wrong_secret_is_not_taken_for_a_wrong_clock() {
     let server = Loopback::start(|_| {
         let body = json!({"__type": "InvalidSignatureException", "message": "does not match"}).to_string();
