@@ -193,7 +193,7 @@ impl Lanes {
                 paced.pace.refused(now, sent, &mut meter);
                 true
             }
-            None if meter.refusals_are_noise(now) => false,
+            None if meter.unpaced_refusals_are_noise(now) => false,
             None => {
                 let pace = Pace::start(now, &mut meter);
                 self.paced.push(Paced { shard, lane: Lane::default(), pace });

@@ -7,6 +7,10 @@
 //! shard was just seen to take, so it settles within a second; it then creeps up, slowly at first and ever faster, until
 //! the next refusal. What the shard did not use while we were below its rate stays in its own bucket and is used while we
 //! are above, so the average is the shard's full rate with few refusals.
+//!
+//! Some refusals have nothing to do with rate. A full shard refuses less when its lane slows down, and nothing at all below its
+//! rate; what comes by chance stays the same share at any pace. So a share that has outlived cuts is chance, and from then on only what
+//! clearly exceeds it is a reason to cut.
 
 use std::time::Duration;
 
@@ -31,6 +35,8 @@ const GROWTH: f64 = 0.01;
 const GROWTH_RISE: f64 = 0.0025;
 /// Growth a second at most.
 const GROWTH_MAX: f64 = 0.5;
+/// Growth a second up to the book rate while it is unknown what the shard takes, because it took nothing.
+const GROWTH_BLIND: f64 = 1.0;
 /// The slowest rate: ten records a second find out whether the shard is back.
 const RATE_MIN: f64 = 0.01;
 /// A lane this fast is not limited by the shard's book rate; it needs no pacing.
@@ -43,6 +49,29 @@ const NOISE_REFUSED_MAX: f64 = 0.35;
 /// A shard that is really this slow refuses more than that at first, and again whenever its lane has grown past it.
 const FAR_BELOW_RATE: f64 = 0.5;
 const FAR_BELOW_REFUSED_MAX: f64 = 0.04;
+/// A judgement on chance is made from this many attempts at least, and this long, so that each sees the effect of the one before.
+const WINDOW_ATTEMPTS_MIN: f64 = 100.0;
+const WINDOW: Duration = Duration::from_secs(1);
+/// Where attempts are too few for that, a cut is not held back for longer.
+const WINDOW_MAX: Duration = Duration::from_secs(2);
+/// Refusals that stay the same through so many windows, though the lane slowed down a little, are put to the test: it slows down by half
+/// for a window. When they stay the same in that one too, they are chance.
+const ALIKE_MIN: u32 = 3;
+/// Refusals that a test needs to prove anything, and the longest it may take: others that write to the shard use what it leaves free.
+const EVIDENCE_MIN: f64 = 6.0;
+const TEST: Duration = Duration::from_secs(3);
+/// The share stays when it does not fall below this much of what it was. A full shard's falls to nothing.
+const ALIKE: f64 = 0.5;
+/// How fast the share that is chance follows a window that it explains, and one that shows clearly less.
+const LEARN: f64 = 0.1;
+const LEARN_LESS: f64 = 0.5;
+/// A larger share is never chance.
+const CHANCE_MAX: f64 = 0.4;
+/// More than this of at least so many attempts just now is a full shard, however much is chance.
+const FULL_REFUSED_MIN: f64 = 0.5;
+const FULL_ATTEMPTS_MIN: u32 = 20;
+/// A smaller chance is none.
+const CHANCE_MIN: f64 = 0.002;
 /// A lane without refusals for this long and without a backlog is not paced any more.
 const CALM: Duration = Duration::from_secs(10);
 
@@ -53,11 +82,44 @@ struct Slot {
     refused_records: u32,
 }
 
-/// What one shard stored and refused during the last second.
+/// Attempts that are judged together.
+#[derive(Clone, Copy, Debug, Default)]
+struct Window {
+    opened: Moment,
+    attempts: u32,
+    refused: u32,
+}
+
+impl Window {
+    fn share(&self) -> f64 {
+        f64::from(self.refused) / f64::from(self.attempts.max(1))
+    }
+
+    /// How far its refusals are from what `chance` explains, in attempts: within two standard deviations it is zero.
+    fn excess(&self, chance: f64) -> f64 {
+        let expected = f64::from(self.attempts) * chance;
+        let (off, usual) = (f64::from(self.refused) - expected, 2.0 * (expected * (1.0 - chance)).sqrt());
+        off - off.clamp(-usual, usual)
+    }
+}
+
+/// What one shard stored and refused during the last second, and how much of what it refuses is chance.
 #[derive(Clone, Debug, Default)]
 pub struct Meter {
     slots: [Slot; SLOTS],
     newest: u64,
+    window: Window,
+    /// The windows that refused more than chance explains, one after the other and alike; together and how many.
+    run: Window,
+    alike: u32,
+    /// The share that is refused whatever the rate.
+    chance: f64,
+    /// When that was found to be more than was known.
+    learned: Option<Moment>,
+    /// The last window refused nothing.
+    clean: bool,
+    /// When a window last refused more than chance explains.
+    exceeded: Option<Moment>,
 }
 
 impl Meter {
@@ -76,11 +138,83 @@ impl Meter {
         let slot = self.slot(now);
         slot.stored_records += records;
         slot.stored_bytes += bytes;
+        self.count(now, records, 0);
     }
 
     /// The shard refused `records` records for rate.
     pub fn refused(&mut self, now: Moment, records: u32) {
         self.slot(now).refused_records += records;
+        self.count(now, records, records);
+    }
+
+    fn count(&mut self, now: Moment, attempts: u32, refused: u32) {
+        if self.window.attempts == 0 {
+            self.window.opened = now;
+        }
+        self.window.attempts += attempts;
+        self.window.refused += refused;
+        let lasted = now.saturating_sub(self.window.opened);
+        let enough = match self.suspects_chance() {
+            true => EVIDENCE_MIN / self.run.share(),
+            false => WINDOW_ATTEMPTS_MIN,
+        };
+        if lasted >= WINDOW && f64::from(self.window.attempts) >= enough {
+            let window = std::mem::take(&mut self.window);
+            self.judge(now, window);
+        } else if lasted >= TEST && self.suspects_chance() {
+            self.alike = 0;
+        }
+    }
+
+    /// Whether refusals stayed the same for so long that the lane should slow down to see if they still do.
+    fn suspects_chance(&self) -> bool {
+        self.alike >= ALIKE_MIN && f64::from(self.run.refused) >= EVIDENCE_MIN
+    }
+
+    /// Learns from a window how much is chance.
+    fn judge(&mut self, now: Moment, window: Window) {
+        let excess = window.excess(self.chance);
+        self.clean = window.refused == 0;
+        if excess <= 0.0 {
+            self.alike = 0;
+            let news = if excess < 0.0 || self.clean { LEARN_LESS } else { LEARN };
+            self.chance += news * (window.share() - self.chance);
+            self.chance = if self.chance < CHANCE_MIN { 0.0 } else { self.chance };
+            return;
+        }
+        self.exceeded = Some(now);
+        let share = window.share();
+        if share > CHANCE_MAX {
+            self.alike = 0;
+            return;
+        }
+        let tested = self.suspects_chance();
+        if self.alike == 0 || share < self.run.share() * ALIKE {
+            (self.run, self.alike) = (window, 1);
+            return;
+        }
+        self.run.attempts += window.attempts;
+        self.run.refused += window.refused;
+        self.alike += 1;
+        if tested {
+            (self.chance, self.alike) = (self.run.share(), 0);
+            self.learned = Some(now);
+        }
+    }
+
+    /// What the shard could take, as far as was seen: also what it refused by chance.
+    fn seen(&mut self, now: Moment) -> f64 {
+        self.rate(now) / (1.0 - self.chance)
+    }
+
+    /// Whether refusals of what was sent after the last cut, at `since`, are more than chance. While that is in doubt, one window shows what
+    /// one cut does.
+    fn exceeds_chance(&mut self, now: Moment, since: Moment) -> bool {
+        let (attempts, share) = self.refused_share(now, 2);
+        let doubt_is_over = self.clean || now.saturating_sub(since) >= WINDOW_MAX;
+        (self.chance == 0.0 && doubt_is_over)
+            || (attempts >= FULL_ATTEMPTS_MIN && share > FULL_REFUSED_MIN)
+            || self.exceeded.is_some_and(|at| at > since)
     }
 
     /// What the shard took during the last second, as a multiple of the book rate.
@@ -91,8 +225,8 @@ impl Meter {
         (f64::from(records) / SHARD_RECORDS_PER_SEC).max(bytes as f64 / SHARD_BYTES_PER_SEC)
     }
 
-    /// The share of attempts that were refused during the newest `slots`.
-    fn refused_share(&mut self, now: Moment, slots: usize) -> f64 {
+    /// The attempts during the newest `slots` and the share of them that was refused.
+    fn refused_share(&mut self, now: Moment, slots: usize) -> (u32, f64) {
         self.slot(now);
         let newest = self.newest as usize;
         let (mut stored, mut refused) = (0, 0);
@@ -100,14 +234,25 @@ impl Meter {
             stored += slot.stored_records;
             refused += slot.refused_records;
         }
-        f64::from(refused) / f64::from((stored + refused).max(1))
+        (stored + refused, f64::from(refused) / f64::from((stored + refused).max(1)))
     }
 
-    /// Whether refusals now are noise: the shard takes far more or far less than the book rate and refuses little of it.
-    pub fn refusals_are_noise(&mut self, now: Moment) -> bool {
+    /// Whether refusals of what was sent after `since` are noise.
+    fn refusals_are_noise(&mut self, now: Moment, since: Moment) -> bool {
+        self.is_beside_the_point(now) || !self.exceeds_chance(now, since)
+    }
+
+    /// Whether the shard takes far more or far less than the book rate and refuses little of it.
+    fn is_beside_the_point(&mut self, now: Moment) -> bool {
         let rate = self.rate(now);
-        (rate > NOISE_RATE_MIN && self.refused_share(now, 2) < NOISE_REFUSED_MAX)
-            || (rate < FAR_BELOW_RATE && self.refused_share(now, SLOTS) < FAR_BELOW_REFUSED_MAX)
+        (rate > NOISE_RATE_MIN && self.refused_share(now, 2).1 < NOISE_REFUSED_MAX)
+            || (rate < FAR_BELOW_RATE && self.refused_share(now, SLOTS).1 < FAR_BELOW_REFUSED_MAX)
+    }
+
+    /// Whether the refusals of a lane that is not paced are noise.
+    pub fn unpaced_refusals_are_noise(&mut self, now: Moment) -> bool {
+        self.is_beside_the_point(now)
+            || (self.chance > 0.0 && !self.exceeds_chance(now, now.saturating_sub(WINDOW)))
     }
 }
 
@@ -120,25 +265,48 @@ pub struct Pace {
     refilled: Moment,
     last_cut: Moment,
     last_refusal: Moment,
+    /// A test for chance: when it ends, and the rate before.
+    test: Option<(Moment, f64)>,
+    /// The shard took nothing before the last cut: what it takes is unknown.
+    blind: bool,
 }
 
 impl Pace {
     /// A pace that starts now, because the shard has just refused something. The shard's bucket is empty, so is ours.
     pub fn start(now: Moment, meter: &mut Meter) -> Self {
-        let seen = meter.rate(now);
+        let seen = meter.seen(now);
         // What was seen just now may hold a burst; the book rate cannot be exceeded for long.
         let rate = if seen > 0.0 { seen.clamp(CUT_MAX, 1.0) } else { 1.0 };
-        Self { rate, records: 0.0, bytes: 0.0, refilled: now, last_cut: now, last_refusal: now }
+        Self {
+            rate,
+            records: 0.0,
+            bytes: 0.0,
+            refilled: now,
+            last_cut: now,
+            last_refusal: now,
+            test: None,
+            blind: false,
+        }
     }
 
     /// The shard refused records of a request that was sent at `sent`. Only a request sent after the last cut says something new.
     pub fn refused(&mut self, now: Moment, sent: Moment, meter: &mut Meter) {
         self.last_refusal = now;
-        if sent <= self.last_cut || meter.refusals_are_noise(now) {
+        if meter.learned.is_some_and(|at| at > self.last_cut) {
+            // The cuts were for nothing.
+            let before = self.test.take().map_or(self.rate, |(_, before)| before);
+            (self.rate, self.last_cut) = (before.max(1.0), now);
+        }
+        if sent <= self.last_cut + SLOT || meter.refusals_are_noise(now, self.last_cut) {
             return;
         }
-        let seen = meter.rate(now) * AFTER_REFUSAL;
+        let seen = meter.seen(now) * AFTER_REFUSAL;
+        self.blind = seen <= 0.0;
         self.rate = seen.clamp(self.rate * CUT_MAX, self.rate * AFTER_REFUSAL).max(RATE_MIN);
+        if meter.suspects_chance() {
+            self.test = Some((now + TEST, self.rate));
+            self.rate *= CUT_MAX;
+        }
         self.last_cut = now;
         self.records = self.records.min(0.0);
     }
@@ -151,7 +319,13 @@ impl Pace {
         }
         self.refilled = now;
         let calm = now.saturating_sub(self.last_cut).as_secs_f64();
-        let growth = (GROWTH + GROWTH_RISE * calm * calm).min(GROWTH_MAX);
+        if let Some((_, before)) = self.test.take_if(|(end, _)| *end <= now) {
+            self.rate = self.rate.max(before);
+        }
+        let growth = match self.blind && self.rate < 1.0 {
+            true => GROWTH_BLIND,
+            false => (GROWTH + GROWTH_RISE * calm * calm).min(GROWTH_MAX),
+        };
         self.rate *= 1.0 + growth * passed.min(1.0);
         let depth = DEPTH.as_secs_f64();
         let (records, bytes) = (self.rate * SHARD_RECORDS_PER_SEC, self.rate * SHARD_BYTES_PER_SEC);
@@ -211,6 +385,9 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use rand::rngs::SmallRng;
+    use rand::{Rng, SeedableRng};
+
     use super::*;
 
     /// A shard's token bucket, as the service has it.
@@ -232,15 +409,18 @@ mod tests {
         }
     }
 
-    /// Drives a lane with an endless backlog for `secs` against a shard of `rate` records/s with a round trip of 15 ms; returns
-    /// what was stored and refused after the first three seconds, per second.
-    fn settled(rate: f64, secs: u64) -> (f64, f64) {
+    /// Drives a lane with an endless backlog against a shard that takes `rate` records/s in each second, 15 ms away, and refuses also
+    /// by `chance`; returns what was stored and refused in each second.
+    fn driven(secs: u64, chance: f64, rate: impl Fn(u64) -> f64) -> Vec<(u32, u32)> {
         let (mut meter, mut pace) = (Meter::default(), None::<Pace>);
-        let mut bucket = Bucket { tokens: rate, rate, at: Duration::ZERO };
+        let mut rng = SmallRng::seed_from_u64(1);
+        let mut bucket = Bucket { tokens: rate(0), rate: rate(0), at: Duration::ZERO };
         let mut answers = std::collections::VecDeque::new();
-        let (mut stored, mut refused) = (0.0, 0.0);
+        let mut seconds = vec![(0, 0); secs as usize];
         for tick in 0..secs * 1000 {
             let now = Duration::from_millis(tick);
+            bucket.rate = rate(tick / 1000);
+            pace = pace.filter(|pace| !pace.is_over(now, false));
             let count = match &mut pace {
                 None => 30,
                 Some(pace) => {
@@ -253,32 +433,74 @@ mod tests {
             }
             while answers.front().is_some_and(|(sent, _)| now - *sent >= Duration::from_millis(15)) {
                 let Some((sent, count)) = answers.pop_front() else { break };
-                let granted = (0..count).filter(|_| bucket.take(now)).count();
-                meter.stored(now, granted as u32, granted as u64 * 500);
-                if granted < count {
-                    meter.refused(now, (count - granted) as u32);
+                let granted =
+                    (0..count).filter(|_| bucket.take(now) && !rng.random_bool(chance)).count() as u32;
+                let refused = count as u32 - granted;
+                meter.stored(now, granted, u64::from(granted) * 500);
+                if refused > 0 {
+                    meter.refused(now, refused);
                     match &mut pace {
+                        None if meter.unpaced_refusals_are_noise(now) => {}
                         None => pace = Some(Pace::start(now, &mut meter)),
                         Some(pace) => pace.refused(now, sent, &mut meter),
                     }
                 }
-                if now >= Duration::from_secs(3) {
-                    stored += granted as f64;
-                    refused += (count - granted) as f64;
-                }
+                let second = &mut seconds[(tick / 1000) as usize];
+                *second = (second.0 + granted, second.1 + refused);
             }
         }
-        let secs = (secs - 3) as f64;
-        (stored / secs, refused / secs)
+        seconds
+    }
+
+    /// The mean of what was stored and refused a second.
+    fn mean(seconds: &[(u32, u32)]) -> (f64, f64) {
+        let (stored, refused) = seconds.iter().fold((0, 0), |(s, r), second| (s + second.0, r + second.1));
+        (f64::from(stored) / seconds.len() as f64, f64::from(refused) / seconds.len() as f64)
     }
 
     #[test]
     fn a_lane_finds_its_shards_rate_and_is_refused_little() {
         for rate in [1000.0, 500.0, 100.0] {
-            let (stored, refused) = settled(rate, 60);
+            let (stored, refused) = mean(&driven(60, 0.0, |_| rate)[3..]);
             assert!(stored >= rate * 0.98, "{rate}: {stored}/s stored");
             assert!(refused <= rate * 0.02, "{rate}: {refused}/s refused");
         }
+    }
+
+    #[test]
+    fn a_shard_that_becomes_slow_is_found_although_some_refusals_are_chance() {
+        for chance in [0.02, 0.1, 0.2] {
+            for slow in [500.0, 100.0] {
+                let seconds = driven(40, chance, |second| if second < 20 { 1000.0 } else { slow });
+                let (stored, refused) = mean(&seconds[25..]);
+                assert!(stored >= slow * (1.0 - chance) * 0.9, "{chance}, {slow}: {stored}/s stored");
+                let share = refused / (stored + refused);
+                assert!(share <= chance + 0.05, "{chance}, {slow}: {share} refused");
+            }
+        }
+    }
+
+    #[test]
+    fn chance_that_ends_is_forgotten() {
+        let mut meter = Meter { chance: 0.2, ..Meter::default() };
+        for tick in 0..100 {
+            meter.stored(Duration::from_millis(tick * 100), 100, 0);
+        }
+        assert_eq!(meter.chance, 0.0);
+    }
+
+    #[test]
+    fn a_shard_that_is_back_has_its_rate_soon() {
+        let seconds = driven(60, 0.0, |second| if (1..41).contains(&second) { 0.0 } else { 1000.0 });
+        let (stored, _) = mean(&seconds[48..]);
+        assert!(stored >= 950.0, "{stored}/s from the 8th second on");
+    }
+
+    #[test]
+    fn few_large_records_are_paced_as_well() {
+        let seconds = driven(60, 0.0, |_| 5.0);
+        let (stored, refused) = mean(&seconds[30..]);
+        assert!(stored >= 4.5 && refused <= 8.0, "{stored}/s stored, {refused}/s refused");
     }
 
     #[test]
@@ -289,10 +511,10 @@ mod tests {
             meter.stored(now, 196, 196_000);
             meter.refused(now, 4);
         }
-        assert!(meter.refusals_are_noise(Duration::from_millis(960)));
+        assert!(meter.unpaced_refusals_are_noise(Duration::from_millis(960)));
         let later = Duration::from_secs(9);
         meter.refused(later, 1);
-        assert!(!meter.refusals_are_noise(later));
+        assert!(!meter.unpaced_refusals_are_noise(later));
     }
 
     #[test]
@@ -301,7 +523,7 @@ mod tests {
             let mut meter = Meter::default();
             meter.stored(Duration::ZERO, stored, 0);
             meter.refused(Duration::ZERO, refused);
-            assert_eq!(meter.refusals_are_noise(Duration::ZERO), noise, "{refused} of {stored}");
+            assert_eq!(meter.unpaced_refusals_are_noise(Duration::ZERO), noise, "{refused} of {stored}");
         }
     }
 

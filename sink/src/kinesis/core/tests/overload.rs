@@ -64,13 +64,20 @@ fn answer(shards: &mut [Shard], core: &Core, sealed: &Sealed, now: Moment) -> Ve
         if shards[at].take(now, data.len() + key.len()) {
             return Entry::Stored { shard: Cow::Owned(name), sequence: Cow::Borrowed("1") };
         }
-        let message = format!("Rate exceeded for shard {name} in stream s under account 1.");
-        Entry::Failed {
-            code: Cow::Borrowed("ProvisionedThroughputExceededException"),
-            message: Cow::Owned(message),
-        }
+        refused(Some(&name))
     };
     sealed.records.iter().map(entry).collect()
+}
+
+fn refused(shard: Option<&str>) -> Entry<'static> {
+    let message = match shard {
+        Some(name) => format!("Rate exceeded for shard {name} in stream s under account 1."),
+        None => "Rate exceeded".to_owned(),
+    };
+    Entry::Failed {
+        code: Cow::Borrowed("ProvisionedThroughputExceededException"),
+        message: Cow::Owned(message),
+    }
 }
 
 /// What is played.
@@ -87,6 +94,8 @@ struct Play {
     input: f64,
     /// The chance that a record is refused for a rate that it is far from.
     noise: f64,
+    /// Whether these refusals name a shard, as full shards' do.
+    named: bool,
 }
 
 impl Default for Play {
@@ -100,6 +109,7 @@ impl Default for Play {
             round_trip: Duration::from_millis(15),
             input: 2.0,
             noise: 0.0,
+            named: false,
         }
     }
 }
@@ -154,8 +164,11 @@ impl Producer {
             let (sent, sealed) = self.under_way.pop_front().unwrap();
             let mut entries = answer(shards, &self.core, &sealed, sent + play.round_trip / 2);
             for entry in &mut entries {
-                if self.rng.random_bool(play.noise) {
-                    *entry = failed("ProvisionedThroughputExceededException");
+                match entry {
+                    Entry::Stored { shard, .. } if self.rng.random_bool(play.noise) => {
+                        *entry = refused(play.named.then_some(shard));
+                    }
+                    _ => {}
                 }
             }
             self.core.on_reply(now, sealed, Reply::Entries(&entries));
@@ -232,4 +245,37 @@ fn few_refusals_of_a_stream_that_is_far_from_its_rate_do_not_slow_it_down() {
     let (_, delivered) = played(&Play { input: 1.0, noise: 0.01, ..Play::default() });
     let by_the_book = UNTIL.as_secs_f64() * 1e3 * SHARDS as f64;
     assert!(delivered[0] as f64 >= by_the_book * 0.45, "{delivered:?} of {by_the_book}");
+}
+
+#[test]
+fn refusals_by_chance_cost_their_retries_and_little_more() {
+    let by_the_book = UNTIL.as_secs_f64() * 1e3 * SHARDS as f64;
+    for (at, noise) in [0.01, 0.02, 0.1, 0.2, 0.3].into_iter().enumerate() {
+        let named = at % 2 == 0;
+        for input in [0.05, 0.3, 1.0] {
+            let (_, delivered) = played(&Play { input, noise, named, ..Play::default() });
+            let possible = f64::min(input, 1.0 - noise);
+            let part = delivered[0] as f64 / (by_the_book * possible);
+            assert!(part >= 0.7, "{input} of the book rate, {noise} refused: {part} of what is possible");
+        }
+    }
+}
+
+#[test]
+fn the_real_limit_is_found_behind_refusals_by_chance() {
+    for noise in [0.01, 0.02, 0.1, 0.2] {
+        for named in [true, false] {
+            let (shards, _) = played(&Play { noise, named, ..Play::default() });
+            let (used, share) = used_and_refused(&shards);
+            assert!(used >= 0.9, "{noise} refused by chance: {used} of the capacity used");
+            assert!(share <= 0.035, "{noise} refused by chance, {share} for rate");
+        }
+    }
+}
+
+#[test]
+fn many_producers_that_share_a_stream_do_not_take_each_other_for_chance() {
+    let (shards, _) = played(&Play { producers: 8, ..Play::default() });
+    let (used, share) = used_and_refused(&shards);
+    assert!(used >= 0.95 && share <= 0.08, "{used} of the capacity used, {share} of the attempts refused");
 }
