@@ -4,10 +4,11 @@
 //! Never: sends, decides on order; a wrong guess of a shard costs pace, not correctness.
 
 use super::lane::Lane;
+use super::meter::Meter;
 use super::record::{Moment, RecordId, Records};
 use super::shard_list::ListedShard;
 use super::shard_map::{Learned, ShardIndex, ShardMap, key_hash};
-use super::throttle::{Meter, Pace};
+use super::throttle::Pace;
 
 /// Answers that are looked at one by one to learn the stream's shards, before sampling begins.
 const LEARN_FIRST: u32 = 2000;

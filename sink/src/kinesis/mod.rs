@@ -1,7 +1,7 @@
 //! Kinesis: the heart. Events become records, records become requests, answers become verdicts.
 //! In: event arrays. Out: records in a Kinesis data stream, in order per key, each accounted for once.
 //!
-//! The way of a record: `intake` (encode, key) → `gate` (may its key go?) → `lanes` (`lane`, `throttle`, `shard_map`, `shard_list`) → `core` seals a
+//! The way of a record: `intake` (encode, key) → `gate` (may its key go?) → `lanes` (`lane`, `meter`, `throttle`, `shard_map`, `shard_list`) → `core` seals a
 //! request (`inflight`, `weather` say when; `aggregate` joins records of one key, if the user wants that) → `body` → `put` → `answer` →
 //! `verdict` → settled in `fate`, or back (`backoff`, `trial`).
 //! `sink` is the loop around it; `config` what a user writes; `telemetry` what a user reads; `dead_letter` what is kept.
@@ -25,6 +25,7 @@ mod intake;
 mod lane;
 mod lanes;
 pub mod limits;
+mod meter;
 pub mod put;
 pub mod record;
 mod shard_list;
