@@ -17,6 +17,8 @@ const NOISE: Duration = Duration::from_millis(20);
 /// The best round trip is forgotten after this long: routes change.
 const BEST_LIFE: Duration = Duration::from_secs(60);
 
+/// Requests made ready beyond a fixed limit at most: more would only grow old, and those that are ready go even if a storm begins.
+const SPARE_MAX: usize = 8;
 /// Probes that may hang side by side: one each few seconds until the first times out.
 const PROBES_MAX: usize = 8;
 
@@ -51,11 +53,11 @@ pub struct InFlight {
 }
 
 impl InFlight {
-    /// A limit that stays. Half as many again are made ready while all slots are taken, so that no slot is idle while a body is written
+    /// A limit that stays. Half as many again, at most [`SPARE_MAX`], are made ready while all slots are taken, so that no slot is idle while a body is written
     /// and signed, also when several answers come at once; whoever sends keeps them back until a slot is free.
     #[must_use]
     pub fn fixed(limit: usize) -> Self {
-        Self { fixed: true, spare: limit.div_ceil(2), ..Self::adaptive(limit, limit) }
+        Self { fixed: true, spare: limit.div_ceil(2).min(SPARE_MAX), ..Self::adaptive(limit, limit) }
     }
 
     /// A limit that adapts, from `start` to at most `max`.
@@ -79,7 +81,7 @@ impl InFlight {
     /// Whether one more may be made ready.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.counted() < self.limit() + self.spare
+        self.counted() < self.limit() + self.spare && self.now() < self.max as usize + self.spare
     }
 
     /// Whether one more may go to see if the service is back: also while some hang, though no more than the user allows.

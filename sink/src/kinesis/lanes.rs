@@ -42,7 +42,7 @@ pub enum Turn {
     Newest,
     /// Before all that are newer: it had to wait for its key.
     ByAge,
-    /// Before all others: it was sent before.
+    /// Before all others, except those that are older and waited for their key: it was sent before.
     First,
 }
 

@@ -93,7 +93,7 @@ impl Record {
         self.attempts += 1;
         if self.sent_after.is_none() {
             let millis = now.saturating_sub(self.entered).as_millis();
-            self.sent_after = NonZeroU32::MIN.checked_add(u32::try_from(millis).unwrap_or(u32::MAX - 1));
+            self.sent_after = NonZeroU32::MIN.checked_add(millis.min(u128::from(u32::MAX - 1)) as u32);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Trial: which record of a refused request is guilty?
 //! In: the records of a request that the service refused for its content, and how each test went. Out: the next test, or the guilty one.
-//! Holds: the suspects; at most half of them are tested at a time, so one guilty event among n costs at most log2(n) + 1 refusals,
+//! Holds: the suspects; at most half of them are tested at a time, so one guilty event among n costs at most log2(n), rounded up, + 1 refusals,
 //! the first one counted.
 //! A suspect may lead others (aggregation); `company` says how many events it stands for, itself too.
 //! Never: convicts on a message alone: a record is guilty when it was refused alone.

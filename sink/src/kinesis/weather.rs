@@ -68,17 +68,14 @@ impl Weather {
         ended
     }
 
-    /// The next probe of a storm goes no sooner than this.
-    pub fn wait_for(&mut self, least: Moment) {
-        self.until = self.until.map(|until| until.max(least));
-    }
-
-    /// A request that was sent at `sent` failed as a whole. Returns whether a storm begins.
+    /// A request that was sent at `sent` failed as a whole; the service asks for a wait of `least`, which the jittered wait is added to.
+    /// Returns whether a storm begins.
     pub fn failed(
         &mut self,
         now: Moment,
         sent: Moment,
         trouble: Trouble,
+        least: Duration,
         backoff: &Backoff,
         rng: &mut impl Rng,
     ) -> bool {
@@ -97,7 +94,7 @@ impl Weather {
         self.waits += 1;
         self.last_round = Some(now);
         self.trouble = Some(trouble);
-        self.until = Some(now + backoff.wait(self.waits, rng));
+        self.until = Some(now + least + backoff.wait(self.waits, rng));
         begins
     }
 }
@@ -118,11 +115,14 @@ mod tests {
         let (mut weather, mut rng) = (Weather::default(), SmallRng::seed_from_u64(1));
         let (now, sent) = (Duration::from_secs(1), Duration::ZERO);
         for _ in 0..3 {
-            assert!(!weather.failed(now, sent, Trouble::Transient, &backoff, &mut rng));
+            assert!(!weather.failed(now, sent, Trouble::Transient, Duration::ZERO, &backoff, &mut rng));
         }
         assert!(weather.is_fair(), "three bad requests are bad luck");
-        assert!(weather.failed(now, sent, Trouble::Transient, &backoff, &mut rng));
-        assert!(!weather.failed(now, sent, Trouble::Transient, &backoff, &mut rng), "one storm begins once");
+        assert!(weather.failed(now, sent, Trouble::Transient, Duration::ZERO, &backoff, &mut rng));
+        assert!(
+            !weather.failed(now, sent, Trouble::Transient, Duration::ZERO, &backoff, &mut rng),
+            "one storm begins once"
+        );
         let probe = Duration::from_millis(1100);
         assert_eq!(weather.probe_at(), Some(probe), "requests of one round are one reason to wait");
         assert!(!weather.may_send(now, None));
@@ -131,13 +131,23 @@ mod tests {
             weather.may_send(probe + PROBE_PATIENCE, Some(probe)),
             "a probe that hangs is not waited for"
         );
-        weather.failed(Duration::from_millis(1200), probe, Trouble::Transient, &backoff, &mut rng);
+        weather.failed(
+            Duration::from_millis(1200),
+            probe,
+            Trouble::Transient,
+            Duration::ZERO,
+            &backoff,
+            &mut rng,
+        );
         assert_eq!(weather.probe_at(), Some(Duration::from_millis(1400)));
         assert!(weather.cleared(probe));
         assert!(weather.is_fair() && weather.may_send(now, Some(now)));
         for _ in 0..10 {
             let late = Duration::from_secs(10);
-            assert!(!weather.failed(late, sent, Trouble::Transient, &backoff, &mut rng), "old news");
+            assert!(
+                !weather.failed(late, sent, Trouble::Transient, Duration::ZERO, &backoff, &mut rng),
+                "old news"
+            );
         }
     }
 
@@ -147,7 +157,14 @@ mod tests {
             Backoff { initial: Duration::from_millis(100), max: Duration::from_secs(3), jitter: true };
         let mut rng = SmallRng::seed_from_u64(1);
         let mut weather = Weather::default();
-        assert!(weather.failed(Duration::ZERO, Duration::ZERO, Trouble::Pause, &backoff, &mut rng));
+        assert!(weather.failed(
+            Duration::ZERO,
+            Duration::ZERO,
+            Trouble::Pause,
+            Duration::ZERO,
+            &backoff,
+            &mut rng
+        ));
         assert_eq!(weather.trouble(), Some(Trouble::Pause));
     }
 }

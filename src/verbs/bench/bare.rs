@@ -1,6 +1,7 @@
 //! Bare: the floor of this machine: what nobody can leave out, on one thread, in place of the pipeline.
-//! In: lines on standard input. Out: the same requests to the sink-hole, one after the other, and the same samples.
-//! Never: a promise. No order, no retry, no pace, no acknowledgement, no check of an answer beyond its length; what goes wrong ends it.
+//! In: lines on standard input. Out: requests with the same bodies to the sink-hole, one after the other, and one sample.
+//! Never: a promise. No order, no retry, no pace, no acknowledgement, no signature beyond the body's hash, no look at an answer beyond its
+//! length; keys go as they are. What goes wrong ends it. So it is for made-up events and a service without limits.
 
 use std::io::{Error, Read, Result, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -9,7 +10,7 @@ use afluente::transforms::profile_export::{Mapper, Timestamp};
 use memchr::{memchr, memmem};
 use sha2::{Digest, Sha256};
 
-/// What is read at once, as the pipeline does.
+/// Half of what is read at once; what a line may take.
 const READ_BYTES: usize = 256 * 1024;
 /// Most records of a request. API reference, PutRecords.
 const RECORDS_MAX: usize = 500;

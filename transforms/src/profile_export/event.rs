@@ -8,6 +8,9 @@ use super::outcome::{Counters, IgnoreReason};
 use super::reader::Mark;
 use super::text::{Rank, Text};
 
+/// Sections that are kept track of in a record; there are two, unless names come twice.
+const VISITS_MAX: usize = 8;
+
 /// Everything found in one record.
 #[derive(Debug, Default)]
 pub(crate) struct Event {
@@ -213,6 +216,18 @@ impl Event {
         self.joined.clear();
     }
 
+    /// A section was read.
+    pub(crate) fn visited(&mut self, visit: Visit) {
+        if !self.has_many_visits() {
+            self.visits.push(visit);
+        }
+    }
+
+    /// Whether there were more sections than are kept: then nobody knows where each was.
+    pub(crate) fn has_many_visits(&self) -> bool {
+        self.visits.len() == VISITS_MAX
+    }
+
     /// Gives memory back that a giant record left behind.
     pub(crate) fn shrink(&mut self, most: usize) {
         if self.arena.capacity() > most {
@@ -229,5 +244,7 @@ impl Event {
         self.identities.namespaces.clear();
         self.identities.namespaces.shrink_to(most / size_of::<IdentityNamespace>());
         self.names.shrink(most);
+        self.visits.clear();
+        self.visits.shrink_to(VISITS_MAX);
     }
 }

@@ -141,7 +141,7 @@ impl Profile<'_> {
                 Some(target @ (SEGMENT_MEMBERSHIP | IDENTITY_MAP)) => {
                     let key = SectionKey { target, rank, depth };
                     let (from, after) = (at.mark(), self.section(reader, at.mark(), key)?);
-                    self.event.visits.push(Visit { key, from, after });
+                    self.event.visited(Visit { key, from, after });
                     at = reader.cursor(after);
                 }
                 Some(child) => {

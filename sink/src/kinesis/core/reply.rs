@@ -341,11 +341,10 @@ impl Core {
         self.part(&sealed.records);
         let backoff =
             if trouble == Trouble::Pause { self.settings.pause_backoff } else { self.settings.backoff };
-        if self.weather.failed(now, sealed.sent, trouble, &backoff, &mut self.rng) {
+        if self.weather.failed(now, sealed.sent, trouble, least, &backoff, &mut self.rng) {
             let message = message.chars().take(MESSAGE_CHARS_MAX).collect();
             self.notices.push(Notice::StormBegan { trouble, code: code.to_owned(), message });
         }
-        self.weather.wait_for(now + least);
         let records = match self.settings.attempts_max {
             None => sealed.records,
             Some(_) => self.those_not_given_up(&sealed.records, code),
@@ -368,7 +367,7 @@ impl Core {
                 setbacks = setbacks.max(record.setbacks);
             }
         }
-        let wait = self.settings.backoff.wait(setbacks.min(FAIR_SETBACKS_MAX), &mut self.rng).max(least);
+        let wait = least + self.settings.backoff.wait(setbacks.min(FAIR_SETBACKS_MAX), &mut self.rng);
         match sealed.trial {
             Some(trial) if sealed.records.is_empty() => {
                 let finding = trial.taken(|leader| self.company(leader));

@@ -228,7 +228,8 @@ fn a_wait_that_the_service_asks_for_is_obeyed_up_to_the_longest_wait() {
             let refused = Reply::Refused { status: 503, code: "", message: "", retry_after: Some(asked) };
             core.on_reply(now, sealed, refused);
             let wait = core.wake_at().unwrap() - now;
-            assert!((least..=max).contains(&wait), "{asked:?}: {wait:?}");
+            // Our own wait, which differs from producer to producer, comes on top.
+            assert!((least..=least + max).contains(&wait) && wait > least, "{asked:?}: {wait:?}");
         }
     }
 }
