@@ -401,6 +401,9 @@ impl Loop {
                 Ok(answer) => core.on_reply(now, sealed, Reply::Entries(&answer.entries)),
                 Err(error) => core.on_reply(now, sealed, Reply::Unreadable { problem: error.to_string() }),
             },
+            Attempt::Refused(refusal) if refusal.skew.is_some() => {
+                core.on_reply(now, sealed, Reply::ClockCorrected { code: &refusal.code });
+            }
             Attempt::Refused(refusal) => {
                 let reply = Reply::Refused {
                     status: refusal.status,

@@ -56,6 +56,8 @@ pub enum Standing {
     Well,
     /// Well, but the user should know about this.
     Note,
+    /// Wrong, but a running sink makes up for it. A pipeline starts; a check does not pass.
+    Corrected,
     /// Nothing is known to be wrong, but that records will arrive is not proven. A pipeline starts; a check does not pass.
     Unproven,
     /// Records will not arrive, or something must be put right first.

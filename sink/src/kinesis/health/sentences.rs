@@ -83,7 +83,7 @@ fn bad(what: &'static str, sentence: String) -> Finding {
 /// A finding about the clock, if the service complained about it.
 pub(super) fn judge_clock(attempt: &Attempt) -> Option<Finding> {
     let Attempt::Refused(Refusal { skew: Some(skew), .. }) = attempt else { return None };
-    Some(bad("clock", clock_sentence(*skew)))
+    Some(Finding { standing: Standing::Corrected, what: "clock", sentence: clock_sentence(*skew) })
 }
 
 fn clock_sentence(skew: Skew) -> String {

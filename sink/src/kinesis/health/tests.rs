@@ -235,7 +235,7 @@ fn each_answer_becomes_a_sentence_that_says_what_to_change() {
         let finding = judge_probe(&attempt, &scene);
         let mark = match finding.standing {
             Standing::Well | Standing::Note => '+',
-            Standing::Unproven => '~',
+            Standing::Corrected | Standing::Unproven => '~',
             Standing::Wrong => '-',
         };
         let words = &expected[1..];
@@ -340,7 +340,7 @@ async fn a_wrong_clock_is_told_and_the_rest_is_looked_at_all_the_same() {
     assert_eq!(
         what,
         [
-            ("clock", Standing::Wrong),
+            ("clock", Standing::Corrected),
             ("kinesis:PutRecords", Standing::Well),
             ("kinesis:ListStreams", Standing::Note)
         ],
