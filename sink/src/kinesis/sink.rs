@@ -303,6 +303,7 @@ impl Loop {
         self.sink.telemetry.update(&mut self.sink.core, self.bodies.get());
         if now >= self.gauges_at {
             self.gauges_at = now + GAUGES_EVERY;
+            self.sink.telemetry.drought(now, &self.sink.core);
             self.sink.telemetry.gauges(now, &self.sink.core, self.bodies.get());
         }
     }
