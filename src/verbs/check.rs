@@ -82,7 +82,7 @@ async fn check_sink(config: &Config, key: &ComponentKey, sink: &SinkOuter) -> Ve
                 let (good, mark) = match finding.standing {
                     Standing::Well => (true, '√'),
                     Standing::Note => (true, '~'),
-                    Standing::Unproven | Standing::Wrong => (false, 'x'),
+                    Standing::Corrected | Standing::Unproven | Standing::Wrong => (false, 'x'),
                 };
                 (good, format!("{mark} sinks.{key}: {}", finding.sentence))
             })

@@ -1,6 +1,8 @@
 //! Retry classes on the wire: throttles, trouble of the service, credentials, rights, names and keys. Each costs time and nothing
 //! else, and the user reads which one it was.
 
+use std::time::Duration;
+
 use super::pipeline::{Pipeline, events, tagger, tags};
 use super::support::{
     AccessKey, Fault, FaultServer, FaultServerBuilder, Kms, NotActive, Operation, StreamSpec, StreamStatus,
@@ -28,6 +30,17 @@ fn throttled_requests_and_records_are_sent_again() {
     passes("account throttle", Fault::limit_exceeded(), "");
     passes("KMS throttle", Fault::refusal(400, "KMSThrottlingException", "slow down"), "");
     passes("record throttle", Fault::record_throttle().chance(0.3), "");
+}
+
+#[test]
+fn a_stream_that_refuses_everything_for_its_rate_is_told_once_and_so_is_the_end() {
+    let refused = Fault::record_throttle().between(Duration::ZERO, Duration::from_secs(20));
+    let kinesis = server().fault(refused).start_on_thread();
+    let ended = Pipeline::stdin(&kinesis, "").run(events(EVENTS, KEYS));
+    ended.assert_delivered(EVENTS);
+    for words in ["the stream has refused every record for its rate", "The stream stores records again"] {
+        assert_eq!(ended.words.matches(words).count(), 1, "{words}: {}", ended.words);
+    }
 }
 
 #[test]
@@ -128,10 +141,21 @@ fn a_wrong_region_is_told_by_a_run_too_and_nothing_counts_as_delivered() {
 
 #[test]
 fn a_clock_that_is_off_is_corrected_by_the_first_refusal_and_told_once() {
-    for (seconds, words) in [(3630, "clock is 60 minutes behind"), (-3630, "clock is 60 minutes ahead")] {
+    let (behind, ahead) = ("clock is 60 minutes behind", "clock is 60 minutes ahead");
+    // Met by the first requests alone, by them and the health check, by the health check alone.
+    for (seconds, words, check, required) in
+        [(3630, behind, "false", "false"), (-3630, ahead, "true", "false"), (3630, behind, "true", "true")]
+    {
         let kinesis = server().check_clock().clock_skew_secs(seconds).start_on_thread();
-        let ended = Pipeline::stdin(&kinesis, "").run(events(EVENTS, KEYS));
+        let pipeline =
+            Pipeline::stdin(&kinesis, "").edit("healthcheck: false", &format!("healthcheck: {check}"));
+        let mut running = pipeline.start(&["--require-healthy", required]);
+        running.feed(events(EVENTS, KEYS));
+        let ended = running.wait();
         ended.assert_delivered(EVENTS);
+        for others in ["ERROR", "held up"] {
+            assert!(!ended.words.contains(others), "{}", ended.words);
+        }
         assert_eq!(ended.words.matches(words).count(), 1, "{}", ended.words);
         kinesis.ledger().audit(tags(EVENTS, KEYS)).assert_kept();
     }

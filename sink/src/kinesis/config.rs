@@ -112,7 +112,7 @@ impl SinkConfig for KinesisSinkConfig {
                 if !wanted {
                     return Ok(());
                 }
-                let health = health::check(&client, &stream, limit).await;
+                let health = health::check_at_start(&client, &stream, limit).await;
                 let wrong: Vec<_> = health
                     .findings
                     .into_iter()

@@ -4,7 +4,7 @@
 //! The way of a record: `intake` (encode, key) → `gate` (may its key go?) → `lanes` (`lane`, `meter`, `throttle`, `shard_map`, `shard_list`) → `core` seals a
 //! request (`inflight`, `weather` say when; `aggregate` joins records of one key, if the user wants that) → `body` → `put` → `answer` →
 //! `verdict` → settled in `fate`, or back (`backoff`, `trial`).
-//! `sink` is the loop around it; `config` what a user writes; `telemetry` what a user reads; `dead_letter` what is kept.
+//! `sink` is the loop around it; `config` what a user writes; `telemetry` what a user reads (with `drought`); `dead_letter` what is kept.
 
 mod aggregate;
 pub mod answer;
@@ -16,6 +16,7 @@ mod body;
 pub mod config;
 pub mod core;
 mod dead_letter;
+mod drought;
 mod fate;
 mod gate;
 pub mod health;

@@ -303,6 +303,7 @@ impl Loop {
         self.sink.telemetry.update(&mut self.sink.core, self.bodies.get());
         if now >= self.gauges_at {
             self.gauges_at = now + GAUGES_EVERY;
+            self.sink.telemetry.drought(now, &self.sink.core);
             self.sink.telemetry.gauges(now, &self.sink.core, self.bodies.get());
         }
     }
@@ -401,6 +402,9 @@ impl Loop {
                 Ok(answer) => core.on_reply(now, sealed, Reply::Entries(&answer.entries)),
                 Err(error) => core.on_reply(now, sealed, Reply::Unreadable { problem: error.to_string() }),
             },
+            Attempt::Refused(refusal) if refusal.skew.is_some() => {
+                core.on_reply(now, sealed, Reply::ClockCorrected { code: &refusal.code });
+            }
             Attempt::Refused(refusal) => {
                 let reply = Reply::Refused {
                     status: refusal.status,

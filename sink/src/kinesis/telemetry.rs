@@ -7,6 +7,7 @@ use metrics::{Counter, Gauge, Histogram};
 use tracing::{error, info, warn};
 
 use super::core::{Core, Notice, Rejection, Stats};
+use super::drought::{Drought, Word};
 use super::record::Moment;
 use super::verdict::Trouble;
 
@@ -15,6 +16,7 @@ pub struct Telemetry {
     stream: String,
     account: ComponentAccount,
     last: Stats,
+    drought: Drought,
     codes: Vec<(Counter, u64)>,
     stored: Counter,
     labels: [(&'static str, String); 3],
@@ -62,6 +64,7 @@ impl Telemetry {
             stream: stream.to_owned(),
             account,
             last: Stats::default(),
+            drought: Drought::default(),
             codes: Vec::new(),
             stored: verdicts(&labels, "stored"),
             labels: labels.clone(),
@@ -151,6 +154,24 @@ impl Telemetry {
         self.in_flight_limit.set(limit as f64);
         self.paced_shards.set(core.lanes().paced() as f64);
         self.auto_distribution.set(f64::from(u8::from(core.lanes().map().is_auto())));
+    }
+
+    /// Tells when a stream refuses everything for its rate, and when that is over: for each few seconds.
+    pub fn drought(&mut self, now: Moment, core: &Core) {
+        let stats = core.stats();
+        let stream = self.stream.as_str();
+        match self.drought.look(now, stats.throttled, stats.stored) {
+            Some(Word::Lasts(lasted)) => warn!(
+                stream,
+                "For {} s the stream has refused every record for its rate and stored none. All are kept and tried again; give it more \
+                 shards or on-demand capacity, or slow down its other writers.",
+                lasted.as_secs()
+            ),
+            Some(Word::Over(lasted)) => {
+                info!(stream, "The stream stores records again, after {} s.", lasted.as_secs());
+            }
+            None => {}
+        }
     }
 
     /// Counts and tells rejected records.

@@ -41,6 +41,11 @@ pub enum Reply<'a> {
         /// How long the service asks us to wait.
         retry_after: Option<Duration>,
     },
+    /// The service refused the request for the time that it was signed at; nothing of it is stored. Signed anew it may go.
+    ClockCorrected {
+        /// The service's code.
+        code: &'a str,
+    },
     /// No usable answer came.
     Lost {
         /// The records may be stored.
@@ -83,6 +88,7 @@ impl Core {
                 let least = retry_after.unwrap_or_default().min(self.settings.backoff.max);
                 self.on_refused(now, sealed, status, code, message, least);
             }
+            Reply::ClockCorrected { code } => self.on_clock_corrected(now, sealed, code),
             Reply::Lost { may_be_stored, trouble, problem } => {
                 self.on_lost(now, sealed, may_be_stored, trouble, problem);
             }
@@ -305,6 +311,16 @@ impl Core {
         }
     }
 
+    /// No trouble of the service's and no failure of a record's.
+    fn on_clock_corrected(&mut self, now: Moment, sealed: Sealed, code: &str) {
+        self.stats.failed_requests += 1;
+        self.count_code(code, (sealed.records.len() + sealed.riders) as u64);
+        self.in_flight.ended(now, sealed.sent, Ended::Neutral);
+        self.forgive(&sealed.records);
+        self.part(&sealed.records);
+        self.put_back(now, sealed, Duration::ZERO);
+    }
+
     fn on_lost(&mut self, now: Moment, sealed: Sealed, may_be_stored: bool, trouble: Trouble, problem: &str) {
         self.stats.failed_requests += 1;
         let members = sealed.records.len() + sealed.riders;
@@ -383,9 +399,10 @@ impl Core {
         }
     }
 
+    /// A request that weighs more than the limit was sealed before that was lowered, and says nothing new.
     fn halve_request_limit(&mut self, sealed: &Sealed) {
         let limit = (sealed.weight / 2).max(1);
-        if limit < self.settings.request_bytes_max {
+        if sealed.weight <= self.settings.request_bytes_max && limit < self.settings.request_bytes_max {
             self.settings.request_bytes_max = limit;
             self.notices.push(Notice::RequestLimit { limit });
         }

@@ -231,6 +231,45 @@ fn a_413_halves_the_request() {
 }
 
 #[test]
+fn requests_of_one_round_that_are_all_too_large_lower_the_limit_once() {
+    let mut core = core(CoreSettings { request_bytes_max: 100_000, ..CoreSettings::default() });
+    for key in 0..100 {
+        put_bytes(&mut core, key, Bytes::from(vec![b'x'; 10_000]));
+    }
+    let round: Vec<_> = (0..3).map(|_| core.next_request(at(0)).unwrap()).collect();
+    let limit = round[0].weight / 2;
+    for sealed in round {
+        core.on_reply(
+            at(1),
+            sealed,
+            Reply::Refused { status: 413, code: "", message: "", retry_after: None },
+        );
+    }
+    assert_eq!(core.take_notices(), [Notice::RequestLimit { limit }]);
+    let sealed = core.next_request(at(1000)).unwrap();
+    core.on_reply(at(1001), sealed, Reply::Refused { status: 413, code: "", message: "", retry_after: None });
+    assert_eq!(core.take_notices().len(), 1, "what was sealed since is news");
+}
+
+#[test]
+fn a_request_that_is_signed_anew_is_no_failure_of_its_records_and_holds_nothing_up() {
+    let mut core = core(CoreSettings { attempts_max: Some(1), ..CoreSettings::default() });
+    for key in 0..10 {
+        put(&mut core, key, "v");
+        let sealed = core.next_request(at(0)).unwrap();
+        core.on_reply(at(1), sealed, Reply::ClockCorrected { code: "RequestExpired" });
+    }
+    let mut sent = 0;
+    while let Some(sealed) = core.next_request(at(1000)) {
+        sent += sealed.records.len();
+        let entries = vec![stored(); sealed.records.len()];
+        core.on_reply(at(1001), sealed, Reply::Entries(&entries));
+    }
+    assert_eq!((sent, core.stats().delivered), (10, 10));
+    assert!(core.take_notices().is_empty() && core.take_rejections().is_empty());
+}
+
+#[test]
 fn conflation_sends_the_newest_of_those_that_wait_and_settles_the_older_with_it() {
     let mut core = core(CoreSettings { conflate: true, ..CoreSettings::default() });
     let mut receivers: Vec<_> = (0..5).map(|n| put(&mut core, 1, &format!("v{n}"))).collect();

@@ -2,7 +2,7 @@
 //! In: a client and a stream's name. Out: findings, one sentence each.
 //! Needs `kinesis:PutRecords` alone; `kinesis:ListStreams` only makes the sentences better.
 //! Never: writes to the stream. The probe asks for a dry run, and wherever that might be unknown it also carries a
-//! hash key that no shard owns.
+//! hash key that no shard owns. At a start nobody but AWS gets a record to refuse.
 //! The words are in `sentences`; they are a pure function of what came back.
 
 mod sentences;
@@ -21,6 +21,17 @@ use super::{
     put::{Attempt, Failure, KinesisClient, partition_name},
     verdict::{Trouble, trouble},
 };
+
+/// What PutRecords is asked; nothing of it may be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Probe {
+    /// A dry run of one record.
+    DryRun,
+    /// The same with a hash key that no shard owns: for endpoints that may not know dry runs.
+    HashKey,
+    /// No record at all, which no endpoint can store. Proves the way, the clock and the key, not the right to write.
+    Nothing,
+}
 
 /// 2^128: the first number that is not a hash key. Has the 39 digits that the pattern of the parameter allows, so that
 /// it is refused only after the stream was found.
@@ -56,6 +67,8 @@ pub enum Standing {
     Well,
     /// Well, but the user should know about this.
     Note,
+    /// Wrong, but a running sink makes up for it. A pipeline starts; a check does not pass.
+    Corrected,
     /// Nothing is known to be wrong, but that records will arrive is not proven. A pipeline starts; a check does not pass.
     Unproven,
     /// Records will not arrive, or something must be put right first.
@@ -77,17 +90,31 @@ pub struct Finding {
 pub async fn check(client: &KinesisClient, stream: &str, limit: Duration) -> Health {
     let endpoint = client.endpoint();
     let dry_run_alone = !endpoint.custom && partition_name(&endpoint.region) == "aws";
+    look(client, stream, limit, if dry_run_alone { Probe::DryRun } else { Probe::HashKey }).await
+}
+
+/// As [`check`], for a start, where nobody has asked and nobody reads a warning: an endpoint that is not AWS's gets no record,
+/// so that also one that keeps to no rule stores nothing, and less is found out.
+pub async fn check_at_start(client: &KinesisClient, stream: &str, limit: Duration) -> Health {
+    if client.endpoint().is_aws() {
+        return check(client, stream, limit).await;
+    }
+    look(client, stream, limit, Probe::Nothing).await
+}
+
+async fn look(client: &KinesisClient, stream: &str, limit: Duration, probe: Probe) -> Health {
+    let endpoint = client.endpoint();
     let mut scene = Scene {
         stream: stream.to_owned(),
         region: endpoint.region.clone(),
         endpoint: endpoint.uri.to_string(),
         custom: endpoint.custom,
-        hash_key_sent: !dry_run_alone,
+        probe,
         streams: None,
     };
     let mut findings = Vec::new();
 
-    let mut put = call(client, "PutRecords", probe(stream, scene.hash_key_sent), limit).await;
+    let mut put = call(client, "PutRecords", request(stream, probe), limit).await;
     findings.extend(judge_clock(&put));
     for wait in WAITS {
         if !worth_another(&put) {
@@ -95,7 +122,7 @@ pub async fn check(client: &KinesisClient, stream: &str, limit: Duration) -> Hea
         }
         // With corrected time, with credentials loaded anew, or when there is room: what else is wrong shows only then.
         tokio::time::sleep(wait).await;
-        put = call(client, "PutRecords", probe(stream, scene.hash_key_sent), limit).await;
+        put = call(client, "PutRecords", request(stream, probe), limit).await;
     }
     if matches!(put, Attempt::Failed(_)) {
         findings.push(judge_probe(&put, &scene));
@@ -105,17 +132,19 @@ pub async fn check(client: &KinesisClient, stream: &str, limit: Duration) -> Hea
     let (list, names) = list_streams(client, stream, limit).await;
     scene.streams = names;
     findings.push(judge_probe(&put, &scene));
-    findings.extend(judge_list(&list));
+    findings.extend(judge_list(&list, &scene));
     Health { findings }
 }
 
-/// A request for one record that must not be stored.
-fn probe(stream: &str, with_hash_key: bool) -> Bytes {
-    let mut record = json!({"Data": "", "PartitionKey": PROBE_KEY});
-    if with_hash_key {
-        record["ExplicitHashKey"] = HASH_KEY_OF_NO_SHARD.into();
-    }
-    json!({"StreamName": stream, "DryRun": true, "Records": [record]}).to_string().into()
+fn request(stream: &str, probe: Probe) -> Bytes {
+    let records = match probe {
+        Probe::DryRun => json!([{"Data": "", "PartitionKey": PROBE_KEY}]),
+        Probe::HashKey => {
+            json!([{"Data": "", "PartitionKey": PROBE_KEY, "ExplicitHashKey": HASH_KEY_OF_NO_SHARD}])
+        }
+        Probe::Nothing => json!([]),
+    };
+    json!({"StreamName": stream, "DryRun": true, "Records": records}).to_string().into()
 }
 
 fn worth_another(attempt: &Attempt) -> bool {

@@ -4,7 +4,7 @@
 
 use serde::de::IgnoredAny;
 
-use super::{Finding, Standing};
+use super::{Finding, Probe, Standing};
 use crate::kinesis::{
     answer::{Entry, parse_put_records},
     http::FailureKind,
@@ -25,8 +25,8 @@ pub(super) struct Scene {
     pub(super) endpoint: String,
     /// The endpoint is not AWS's own for the region.
     pub(super) custom: bool,
-    /// The probe carried a hash key that no shard owns.
-    pub(super) hash_key_sent: bool,
+    /// What was asked.
+    pub(super) probe: Probe,
     /// The account's streams, if they may be listed; the first [`LIST_NAMES_MAX`](super::LIST_NAMES_MAX) of them.
     pub(super) streams: Option<Vec<String>>,
 }
@@ -83,7 +83,7 @@ fn bad(what: &'static str, sentence: String) -> Finding {
 /// A finding about the clock, if the service complained about it.
 pub(super) fn judge_clock(attempt: &Attempt) -> Option<Finding> {
     let Attempt::Refused(Refusal { skew: Some(skew), .. }) = attempt else { return None };
-    Some(bad("clock", clock_sentence(*skew)))
+    Some(Finding { standing: Standing::Corrected, what: "clock", sentence: clock_sentence(*skew) })
 }
 
 fn clock_sentence(skew: Skew) -> String {
@@ -106,18 +106,26 @@ pub(super) fn judge_probe(attempt: &Attempt, scene: &Scene) -> Finding {
     }
 }
 
-/// A 200 must be impossible.
+/// A 200 must be impossible, but for a probe without a record.
 fn judge_answer(body: &[u8], scene: &Scene) -> Finding {
     let place = scene.place();
-    let is_failure = |entry: &Entry<'_>| matches!(entry, Entry::Failed { .. });
-    bad(
-        PUT,
-        match parse_put_records(body, 1) {
-            Err(_) if serde_json::from_slice::<IgnoredAny>(body).is_err() => format!(
+    if serde_json::from_slice::<IgnoredAny>(body).is_err() {
+        return bad(
+            PUT,
+            format!(
                 "{} answered with HTTP 200, but not as Kinesis does: check `endpoint`, and that no proxy or captive \
                  portal is in the way",
                 scene.endpoint
             ),
+        );
+    }
+    if scene.probe == Probe::Nothing {
+        return unproven(PUT, format!("{place} answers; whether it takes records is not proven"));
+    }
+    let is_failure = |entry: &Entry<'_>| matches!(entry, Entry::Failed { .. });
+    bad(
+        PUT,
+        match parse_put_records(body, 1) {
             Ok(answer) if answer.entries.iter().all(is_failure) => format!(
                 "{place} answered a dry run as if it were a real request, and did not store the probe: \
                  this endpoint does not keep to Kinesis' rules, so nothing can be promised about it"
@@ -141,7 +149,9 @@ fn judge_refusal(refusal: &Refusal, scene: &Scene) -> Finding {
             good(PUT, format!("records may be written to {place} (dry run, nothing was written)"))
         }
         "InvalidArgumentException"
-            if scene.hash_key_sent && lower.contains("hash") && scene.lists_the_stream() != Some(false) =>
+            if scene.probe == Probe::HashKey
+                && lower.contains("hash")
+                && scene.lists_the_stream() != Some(false) =>
         {
             good(
                 PUT,
@@ -158,7 +168,7 @@ fn judge_refusal(refusal: &Refusal, scene: &Scene) -> Finding {
             ),
         ),
         "InvalidArgumentException" | "ValidationException" | "SerializationException"
-            if scene.hash_key_sent =>
+            if scene.probe != Probe::DryRun =>
         {
             match scene.lists_the_stream() {
                 Some(true) => unproven(
@@ -379,8 +389,10 @@ fn judge_failure(failure: &Failure, scene: &Scene) -> Finding {
 }
 
 /// What the answer to ListStreams means. It is never needed to write.
-pub(super) fn judge_list(attempt: &Attempt) -> Option<Finding> {
+pub(super) fn judge_list(attempt: &Attempt, scene: &Scene) -> Option<Finding> {
     match attempt {
+        // Not a list: something else answered, and the probe has said so.
+        Attempt::Answer(_) if scene.streams.is_none() => None,
         Attempt::Answer(_) => Some(good(LIST, "streams may be listed".to_owned())),
         Attempt::Refused(refusal) if refusal.code.starts_with("AccessDenied") => Some(note(
             LIST,

@@ -17,7 +17,7 @@ fn scene() -> Scene {
         region: "eu-west-1".to_owned(),
         endpoint: "https://kinesis.eu-west-1.amazonaws.com/".to_owned(),
         custom: false,
-        hash_key_sent: false,
+        probe: Probe::DryRun,
         streams: None,
     }
 }
@@ -27,7 +27,11 @@ fn listed(names: &[&str]) -> Scene {
 }
 
 fn custom(scene: Scene) -> Scene {
-    Scene { custom: true, hash_key_sent: true, endpoint: "http://127.0.0.1:4567/".to_owned(), ..scene }
+    Scene { custom: true, probe: Probe::HashKey, endpoint: "http://127.0.0.1:4567/".to_owned(), ..scene }
+}
+
+fn asked_nothing() -> Scene {
+    Scene { probe: Probe::Nothing, ..custom(scene()) }
 }
 
 fn refused(status: u16, code: &str, message: &str) -> Attempt {
@@ -226,6 +230,17 @@ fn each_answer_becomes_a_sentence_that_says_what_to_change() {
             "-MAY HAVE BEEN WRITTEN",
         ),
         (Attempt::Answer(Bytes::from_static(b"{}")), custom(scene()), "-MAY HAVE BEEN WRITTEN"),
+        (Attempt::Answer(Bytes::from_static(b"<html>")), asked_nothing(), "-not as Kinesis does"),
+        (
+            Attempt::Answer(Bytes::from_static(br#"{"FailedRecordCount":0,"Records":[]}"#)),
+            asked_nothing(),
+            "~whether it takes records is not proven",
+        ),
+        (
+            refused(400, "ValidationException", "Value '[]' at 'records' failed to satisfy constraint"),
+            asked_nothing(),
+            "~neither the stream nor the right",
+        ),
         (
             Attempt::Answer(Bytes::from_static(br#"{"Records":[{"ErrorCode":"InternalFailure"}]}"#)),
             custom(scene()),
@@ -235,7 +250,7 @@ fn each_answer_becomes_a_sentence_that_says_what_to_change() {
         let finding = judge_probe(&attempt, &scene);
         let mark = match finding.standing {
             Standing::Well | Standing::Note => '+',
-            Standing::Unproven => '~',
+            Standing::Corrected | Standing::Unproven => '~',
             Standing::Wrong => '-',
         };
         let words = &expected[1..];
@@ -246,9 +261,9 @@ fn each_answer_becomes_a_sentence_that_says_what_to_change() {
 
 #[test]
 fn a_denied_list_alone_is_only_a_warning() {
-    let finding = judge_list(&refused(400, "AccessDeniedException", "x")).unwrap();
+    let finding = judge_list(&refused(400, "AccessDeniedException", "x"), &scene()).unwrap();
     assert!(finding.standing == Standing::Note && finding.sentence.contains("writing works without it"));
-    assert_eq!(judge_list(&refused(400, "LimitExceededException", "x")), None);
+    assert_eq!(judge_list(&refused(400, "LimitExceededException", "x"), &scene()), None);
 }
 
 async fn client(server: &Loopback) -> KinesisClient {
@@ -295,9 +310,30 @@ async fn the_probe_cannot_be_stored_by_an_endpoint_that_does_not_know_dry_runs()
 
 #[test]
 fn the_probe_of_awss_own_endpoint_is_a_dry_run_alone() {
-    let body: Value = serde_json::from_slice(&probe("profile", false)).unwrap();
+    let body: Value = serde_json::from_slice(&request("profile", Probe::DryRun)).unwrap();
     assert_eq!(body["DryRun"], true);
     assert_eq!(body["Records"][0].get("ExplicitHashKey"), None);
+}
+
+#[tokio::test]
+async fn at_a_start_an_endpoint_that_keeps_to_no_rule_gets_nothing_to_store() {
+    let server = Loopback::start(|asked| {
+        let body: Value = serde_json::from_slice(&asked.body).unwrap();
+        match body["Records"].as_array() {
+            Some(records) => {
+                let stored = json!({"SequenceNumber": "1", "ShardId": "s"});
+                Reply::ok(&json!({"Records": vec![stored; records.len()]}).to_string())
+            }
+            None => names(&["profile".to_owned()], false),
+        }
+    })
+    .await;
+    let health = check_at_start(&client(&server).await, "profile", LIMIT).await;
+    assert!(health.findings.iter().all(|finding| finding.standing != Standing::Wrong), "{health:?}");
+    server.look(|asked| {
+        let body: Value = serde_json::from_slice(&asked[0].body).unwrap();
+        assert_eq!((operation(&asked[0]), &body["Records"]), ("PutRecords", &json!([])));
+    });
 }
 
 #[tokio::test]
@@ -340,7 +376,7 @@ async fn a_wrong_clock_is_told_and_the_rest_is_looked_at_all_the_same() {
     assert_eq!(
         what,
         [
-            ("clock", Standing::Wrong),
+            ("clock", Standing::Corrected),
             ("kinesis:PutRecords", Standing::Well),
             ("kinesis:ListStreams", Standing::Note)
         ],

@@ -27,6 +27,13 @@ pub struct Endpoint {
     pub custom: bool,
 }
 
+impl Endpoint {
+    /// Whether it is AWS's own: the region's address, or another one that AWS gives (VPC endpoint, FIPS, dual stack).
+    pub(in crate::kinesis) fn is_aws(&self) -> bool {
+        !self.custom || self.uri.host().is_some_and(|host| region_in_host(host).is_some())
+    }
+}
+
 /// The dual-stack and plain suffixes of AWS's partitions, by the region prefixes that select them. The first that fits
 /// counts; the last is everything else. From the SDK's partition list, `aws-sdk-kinesis` 1.130.
 const PARTITIONS: [Partition; 8] = [
