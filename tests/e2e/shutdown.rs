@@ -6,7 +6,7 @@ use std::process::{Child, ChildStderr, Command};
 use tempfile::TempDir;
 
 use super::program::start;
-use super::support::FaultServer;
+use super::support::{FaultServer, Operation};
 
 /// An endless pipeline in front of `server`.
 fn start_against(server: &FaultServer, folder: &TempDir, limit_secs: &str) -> Child {
@@ -46,11 +46,11 @@ fn read_until(log: &mut BufReader<ChildStderr>, text: &str) {
     }
 }
 
-/// From now on nothing is answered; returns when a request waits that came afterwards.
+/// From now on nothing is answered; returns when records wait that came afterwards.
 fn stall(server: &FaultServer) {
     server.stall();
-    let before = server.look(|seen| seen.requests.all().len());
-    server.block_on(server.wait_for(|seen| seen.requests.all().len() > before));
+    let before = server.look(|seen| seen.requests.count(Operation::PutRecords));
+    server.block_on(server.wait_for(|seen| seen.requests.count(Operation::PutRecords) > before));
 }
 
 fn end(mut child: Child, mut log: BufReader<ChildStderr>) -> (Option<i32>, String) {
