@@ -112,6 +112,17 @@ proptest! {
         agree(config_of(&config), &records);
     }
 
+    // Long enough for several shapes to be learned, and for records to leave one half way.
+    #[test]
+    fn fast_and_slow_agree_on_records_that_come_again_a_little_changed(
+        config in generate::config(EVERY),
+        kinds in vec(written(), 1..5),
+        turns in vec((any::<usize>(), vec(any::<(usize, u8, u8)>(), 0..2)), 40..90),
+    ) {
+        let turn = |(kind, changes): &(usize, Vec<_>)| mutate(kinds[kind % kinds.len()].clone(), changes);
+        agree(config_of(&config), &turns.iter().map(turn).collect::<Vec<_>>());
+    }
+
     #[test]
     fn fast_and_slow_agree_on_any_bytes(config in generate::config(EVERY), record in vec(any::<u8>(), 0..200)) {
         agree(config_of(&config), &[record]);
