@@ -1,8 +1,8 @@
 //! Lane: records that may be sent, oldest first.
 //! In: records that passed the gate; records whose turn has come, or that come back. Out: the next ones, to `core.rs`, which fills a
 //! request.
-//! Holds: those that just entered, in that order, and apart those that had to wait for their key, by age: behind a backlog of
-//! newcomers a busy key would get one record through for each time that the backlog passes. `bytes` is the sum of queued weights.
+//! Holds: those that just entered, in that order, before them those that were sent before; and apart those that had to wait for their
+//! key, by age: behind a backlog of newcomers a busy key would get one record through for each time that the backlog passes. `bytes` is the sum of queued weights.
 //! Never: reads a clock, calls the network, drops a record. For pacing see `throttle.rs`; for key order see `gate.rs`.
 
 use std::cmp::Reverse;

@@ -53,7 +53,7 @@ pub struct Record {
     absorbed: Option<Box<Absorbed>>,
 }
 
-const _: () = assert!(size_of::<Record>() == 128);
+const _: () = assert!(size_of::<Record>() <= 128);
 
 /// Fates of older records of a key that one record stands for (conflation).
 #[derive(Clone, Debug, Default)]

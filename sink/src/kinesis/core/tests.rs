@@ -47,6 +47,10 @@ fn failed(code: &'static str) -> Entry<'static> {
     Entry::Failed { code: Cow::Borrowed(code), message: Cow::Borrowed("") }
 }
 
+fn refused<'a>(status: u16, code: &'a str, message: &'a str) -> Reply<'a> {
+    Reply::Refused { status, code, message, retry_after: None }
+}
+
 fn at(millis: u64) -> Moment {
     Duration::from_millis(millis)
 }
@@ -162,11 +166,7 @@ fn a_stated_record_limit_is_learned_and_costs_one_request() {
     let mut small = put(&mut core, 9, "small");
     let sealed = core.next_request(at(0)).unwrap();
     let message = "Value at 'records.1.member.data' … Member must have length less than or equal to 2048";
-    core.on_reply(
-        at(1),
-        sealed,
-        Reply::Refused { status: 400, code: "ValidationException", message, retry_after: None },
-    );
+    core.on_reply(at(1), sealed, refused(400, "ValidationException", message));
     for rejection in core.take_rejections() {
         assert!(matches!(rejection.reason, Reason::TooLarge { limit: 2048, .. }));
         core.settle_rejected(&rejection, EventStatus::Rejected);
@@ -192,16 +192,7 @@ fn poison_without_a_word_about_it_is_found_alone_and_nobody_else_is_rejected() {
         if let Some(sealed) = core.next_request(at(now)) {
             requests += 1;
             if texts(&core, &sealed).iter().any(|text| text == "333") {
-                core.on_reply(
-                    at(now),
-                    sealed,
-                    Reply::Refused {
-                        status: 400,
-                        code: "ValidationException",
-                        message: "no",
-                        retry_after: None,
-                    },
-                );
+                core.on_reply(at(now), sealed, refused(400, "ValidationException", "no"));
             } else {
                 let entries = vec![stored(); sealed.records.len()];
                 core.on_reply(at(now), sealed, Reply::Entries(&entries));
@@ -225,7 +216,7 @@ fn a_413_halves_the_request() {
     }
     let sealed = core.next_request(at(0)).unwrap();
     let weight = sealed.weight;
-    core.on_reply(at(1), sealed, Reply::Refused { status: 413, code: "", message: "", retry_after: None });
+    core.on_reply(at(1), sealed, refused(413, "", ""));
     let sealed = core.next_request(at(1000)).unwrap();
     assert!(sealed.weight <= weight / 2);
 }
@@ -239,15 +230,11 @@ fn requests_of_one_round_that_are_all_too_large_lower_the_limit_once() {
     let round: Vec<_> = (0..3).map(|_| core.next_request(at(0)).unwrap()).collect();
     let limit = round[0].weight / 2;
     for sealed in round {
-        core.on_reply(
-            at(1),
-            sealed,
-            Reply::Refused { status: 413, code: "", message: "", retry_after: None },
-        );
+        core.on_reply(at(1), sealed, refused(413, "", ""));
     }
     assert_eq!(core.take_notices(), [Notice::RequestLimit { limit }]);
     let sealed = core.next_request(at(1000)).unwrap();
-    core.on_reply(at(1001), sealed, Reply::Refused { status: 413, code: "", message: "", retry_after: None });
+    core.on_reply(at(1001), sealed, refused(413, "", ""));
     assert_eq!(core.take_notices().len(), 1, "what was sealed since is news");
 }
 
@@ -341,11 +328,7 @@ fn an_outage_is_probed_by_one_request_at_a_time_and_ends_within_seconds() {
     while now < 600_000 {
         if let Some(sealed) = core.next_request(at(now)) {
             sent += 1;
-            core.on_reply(
-                at(now),
-                sealed,
-                Reply::Refused { status: 503, code: "", message: "", retry_after: None },
-            );
+            core.on_reply(at(now), sealed, refused(503, "", ""));
         } else {
             now = core.wake_at().unwrap().as_millis() as u64 + 1;
         }
@@ -395,11 +378,7 @@ fn a_stated_record_limit_is_learned_from_a_record_that_was_sent_alone() {
     put_bytes(&mut core, 1, Bytes::from(vec![b'x'; 3000]));
     let sealed = core.next_request(at(0)).unwrap();
     let message = "Value at 'records.1.member.data' … Member must have length less than or equal to 2048";
-    core.on_reply(
-        at(1),
-        sealed,
-        Reply::Refused { status: 400, code: "ValidationException", message, retry_after: None },
-    );
+    core.on_reply(at(1), sealed, refused(400, "ValidationException", message));
     assert_eq!(core.take_rejections().len(), 1);
     put_bytes(&mut core, 2, Bytes::from(vec![b'x'; 3000]));
     assert_eq!(core.take_rejections().len(), 1, "the next one is not even sent");
@@ -477,7 +456,7 @@ fn a_test_that_is_too_large_is_halved_and_ends() {
         let sent = texts(&core, &sealed);
         let (status, code) = if requests == 1 { (400, "ValidationException") } else { (413, "") };
         if sent.len() > 4 || sent.contains(&"7".to_owned()) {
-            core.on_reply(at(now), sealed, Reply::Refused { status, code, message: "", retry_after: None });
+            core.on_reply(at(now), sealed, refused(status, code, ""));
         } else {
             let entries = vec![stored(); sealed.records.len()];
             core.on_reply(at(now), sealed, Reply::Entries(&entries));
@@ -500,8 +479,7 @@ fn a_refusal_for_a_neighbours_sake_is_no_attempt_of_ones_own() {
         now += 1000;
         let Some(sealed) = core.next_request(at(now)) else { continue };
         if texts(&core, &sealed).contains(&"3".to_owned()) {
-            let refused =
-                Reply::Refused { status: 400, code: "ValidationException", message: "", retry_after: None };
+            let refused = refused(400, "ValidationException", "");
             core.on_reply(at(now + 1), sealed, refused);
         } else {
             let entries = vec![stored(); sealed.records.len()];

@@ -58,7 +58,7 @@ fn each_refusal_of_a_whole_request_has_its_class_and_costs_no_record() {
         for _ in 0..20 {
             let sealed = next(&mut core, &mut now);
             now += at(10);
-            core.on_reply(now, sealed, Reply::Refused { status, code, message, retry_after: None });
+            core.on_reply(now, sealed, refused(status, code, message));
         }
         assert!(core.take_rejections().is_empty(), "{status} {code}");
         let told: Vec<_> = core.take_notices();
@@ -88,7 +88,7 @@ fn a_missing_right_stops_everything_at_once_and_load_only_what_met_it() {
         let mut core = core(CoreSettings::default());
         put(&mut core, 1, "x");
         let sealed = core.next_request(at(0)).unwrap();
-        core.on_reply(at(1), sealed, Reply::Refused { status, code, message, retry_after: None });
+        core.on_reply(at(1), sealed, refused(status, code, message));
         put(&mut core, 2, "y");
         assert_eq!(core.next_request(at(1)).is_none(), class.stops_everything(), "{status} {code}");
     }
@@ -173,7 +173,7 @@ fn retry_attempts_end_a_record_in_every_class_and_the_next_of_its_key_goes_on() 
     for attempts_max in [1, 2, 5] {
         for (status, code, message, _) in REFUSALS.iter().copied() {
             let refuse = |core: &mut Core, now, sealed| {
-                core.on_reply(now, sealed, Reply::Refused { status, code, message, retry_after: None });
+                core.on_reply(now, sealed, refused(status, code, message));
             };
             assert_eq!(tries(attempts_max, refuse), attempts_max, "{status} {code}");
         }
@@ -201,11 +201,7 @@ fn retry_max_duration_bounds_each_wait_and_never_their_sum() {
             let sealed = next(&mut core, &mut now);
             let failed_at = now;
             match whole {
-                true => core.on_reply(
-                    now,
-                    sealed,
-                    Reply::Refused { status: 503, code: "", message: "", retry_after: None },
-                ),
+                true => core.on_reply(now, sealed, refused(503, "", "")),
                 false => core.on_reply(now, sealed, Reply::Entries(&[failed("InternalFailure")])),
             }
             waits.push((core.wake_at().unwrap() - failed_at).as_secs());
@@ -242,8 +238,7 @@ fn a_test_for_poison_that_fails_is_an_attempt_as_any_other() {
         for n in 0..16 {
             put(&mut core, n % 8, &n.to_string());
         }
-        let refused =
-            Reply::Refused { status: 400, code: "ValidationException", message: "", retry_after: None };
+        let refused = refused(400, "ValidationException", "");
         let sealed = next(&mut core, &mut now);
         core.on_reply(now, sealed, refused);
         let mut given_up = 0;
