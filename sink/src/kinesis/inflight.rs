@@ -87,7 +87,11 @@ impl InFlight {
     /// Whether one more may go to see if the service is back: also while some hang, though no more than the user allows.
     #[must_use]
     pub fn may_probe(&self) -> bool {
-        if self.fixed { self.has_slot() } else { self.counted() < self.limit().max(PROBES_MAX) }
+        if self.fixed {
+            self.has_slot()
+        } else {
+            self.counted() < self.limit().max(PROBES_MAX).min(self.max as usize)
+        }
     }
 
     /// Whether one more may go at once.
@@ -228,6 +232,16 @@ mod tests {
         }
         assert_eq!(limit.limit(), 70);
         assert_eq!(limit.now(), 0);
+    }
+
+    #[test]
+    fn probes_that_hang_are_no_more_than_the_user_allows() {
+        for (max, allowed) in [(3, 3), (200, PROBES_MAX)] {
+            let mut limit = InFlight::adaptive(1, max);
+            let probes =
+                (0..100).take_while(|_| limit.may_probe().then(|| limit.sent(Duration::ZERO)).is_some());
+            assert_eq!(probes.count(), allowed);
+        }
     }
 
     #[test]
