@@ -2,7 +2,7 @@
 //! In: event arrays. Out: records in a Kinesis data stream, in order per key, each accounted for once.
 //!
 //! The way of a record: `intake` (encode, key) → `gate` (may its key go?) → `lanes` (`lane`, `meter`, `throttle`, `shard_map`, `shard_list`) → `core` seals a
-//! request (`inflight`, `weather` say when; `aggregate` joins records of one key, if the user wants that) → `body` → `put` → `answer` →
+//! request (`inflight`, `weather` say when; `aggregate` joins records of one key, if the user wants that) → `body` (in memory of `bodies`) → `put` → `answer` →
 //! `verdict` → settled in `fate`, or back (`backoff`, `trial`).
 //! `sink` is the loop around it; `config` what a user writes; `telemetry` what a user reads (with `drought`); `dead_letter` what is kept.
 
@@ -12,6 +12,7 @@ pub mod auth;
 mod backoff;
 #[doc(hidden)]
 pub mod bench;
+mod bodies;
 mod body;
 pub mod config;
 pub mod core;

@@ -4,7 +4,6 @@
 //! Never: decides about a record; see `core.rs`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use afluente_pipeline::codecs::encoding::Encoder;
@@ -18,12 +17,13 @@ use futures::FutureExt;
 use futures::stream::{BoxStream, StreamExt};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::error;
 
 use super::answer::parse_put_records;
+use super::bodies::Bodies;
 use super::body::BodyWriter;
 use super::config::{KinesisSinkConfig, Ordering};
 use super::core::{Core, CoreSettings, Rejection, Reply, Sealed};
@@ -78,51 +78,6 @@ impl RateLimit {
             self.used = 0;
         }
         self.used < self.number
-    }
-}
-
-/// Memory of requests' bodies that are not written out yet.
-#[derive(Clone, Default)]
-struct BodyBytes(Arc<Unwritten>);
-
-#[derive(Default)]
-struct Unwritten {
-    bytes: AtomicUsize,
-    /// Told when there are fewer.
-    fewer: Notify,
-}
-
-/// A body whose bytes are given back when the last byte is written (or the request dropped).
-struct CountedBody {
-    body: Vec<u8>,
-    bytes: BodyBytes,
-}
-
-impl AsRef<[u8]> for CountedBody {
-    fn as_ref(&self) -> &[u8] {
-        &self.body
-    }
-}
-
-impl Drop for CountedBody {
-    fn drop(&mut self) {
-        self.bytes.0.bytes.fetch_sub(self.body.len(), Relaxed);
-        self.bytes.0.fewer.notify_one();
-    }
-}
-
-impl BodyBytes {
-    fn wrap(&self, body: Vec<u8>) -> Bytes {
-        self.0.bytes.fetch_add(body.len(), Relaxed);
-        Bytes::from_owner(CountedBody { body, bytes: self.clone() })
-    }
-
-    fn get(&self) -> usize {
-        self.0.bytes.load(Relaxed)
-    }
-
-    async fn fewer(&self) {
-        self.0.fewer.notified().await;
     }
 }
 
@@ -226,7 +181,7 @@ struct Loop {
     letters: JoinSet<Letters>,
     waiting_letters: Vec<Rejection>,
     letters_from: Option<Moment>,
-    bodies: BodyBytes,
+    bodies: Bodies,
     gauges_at: Moment,
     /// When the user's own limit of requests lets the next one go, if it is what holds them back.
     limited_until: Option<Moment>,
@@ -245,7 +200,7 @@ impl Loop {
             letters: JoinSet::new(),
             waiting_letters: Vec::new(),
             letters_from: None,
-            bodies: BodyBytes::default(),
+            bodies: Bodies::default(),
             gauges_at: Duration::ZERO,
             limited_until: None,
             held_back: false,
@@ -288,8 +243,8 @@ impl Loop {
             }
         }
         let now = self.now();
-        self.sink.telemetry.update(&mut self.sink.core, self.bodies.get());
-        self.sink.telemetry.gauges(now, &self.sink.core, self.bodies.get());
+        self.sink.telemetry.update(&mut self.sink.core, self.bodies.bytes());
+        self.sink.telemetry.gauges(now, &self.sink.core, self.bodies.bytes());
     }
 
     /// What can be done without waiting.
@@ -300,11 +255,11 @@ impl Loop {
         for notice in self.sink.core.take_notices() {
             self.sink.telemetry.notice(&notice);
         }
-        self.sink.telemetry.update(&mut self.sink.core, self.bodies.get());
+        self.sink.telemetry.update(&mut self.sink.core, self.bodies.bytes());
         if now >= self.gauges_at {
             self.gauges_at = now + GAUGES_EVERY;
             self.sink.telemetry.drought(now, &self.sink.core);
-            self.sink.telemetry.gauges(now, &self.sink.core, self.bodies.get());
+            self.sink.telemetry.gauges(now, &self.sink.core, self.bodies.bytes());
         }
     }
 
@@ -352,7 +307,7 @@ impl Loop {
     fn send(&mut self, now: Moment) {
         self.limited_until = None;
         loop {
-            let bodies = self.bodies.get();
+            let bodies = self.bodies.bytes();
             // One body may always be written, so that the sink cannot block itself.
             self.held_back =
                 bodies > 0 && bodies + self.sink.core.request_bytes_max() * 4 / 3 > self.sink.bodies_budget;
@@ -385,7 +340,7 @@ impl Loop {
     fn body(&self, sealed: &Sealed) -> Bytes {
         let core = &self.sink.core;
         let content = sealed.records.iter().filter_map(|id| core.content(*id));
-        let mut body = Vec::new();
+        let mut body = self.bodies.buffer();
         self.sink.writer.write(content, sealed.records.len(), sealed.weight, &mut body);
         self.bodies.wrap(body)
     }
