@@ -15,6 +15,7 @@ pub mod event;
 pub mod shutdown;
 pub mod sink;
 mod source_sender;
+pub mod spare;
 pub mod topology;
 pub mod transform;
 

@@ -3,8 +3,7 @@
 //! Holds: one incomplete line, at most `max_line_bytes` and one read of it.
 //! Never: cuts a line, copies a line more than once, keeps a line that is too long (it is told with place and length).
 
-use std::collections::VecDeque;
-
+use afluente_pipeline::spare::Spares;
 use bytes::Bytes;
 use memchr::{memchr, memmem, memrchr};
 
@@ -83,17 +82,18 @@ pub(crate) struct LineBuffer {
     /// Where the line begins that is too long and not over yet.
     skipping: Option<u64>,
     /// Buffers that were given away and may come back.
-    given: VecDeque<Bytes>,
+    spares: Spares,
 }
 
-/// Buffers that are remembered after they were given away. When nobody holds the oldest any more it is used again:
-/// on a steady stream no memory is asked for, and what is read stays in the processor's cache.
-const GIVEN_MAX: usize = 8;
+/// Buffers that are remembered after they were given away, and their bytes: as many of twice the usual size.
+const SPARES_MAX: usize = 8;
+const SPARE_BYTES_MAX: usize = SPARES_MAX * 2 * READ_BYTES;
 
 impl LineBuffer {
     /// A buffer for a stream whose next byte stands at `offset`, which begins a line.
     pub(crate) fn new(rules: LineRules, offset: u64) -> Self {
-        Self { rules, buffer: Vec::new(), offset, searched: 0, skipping: None, given: VecDeque::new() }
+        let spares = Spares::new(SPARES_MAX, SPARE_BYTES_MAX);
+        Self { rules, buffer: Vec::new(), offset, searched: 0, skipping: None, spares }
     }
 
     /// Where the next read appends what it reads; there is room for a good piece.
@@ -178,30 +178,11 @@ impl LineBuffer {
             self.buffer.drain(..end);
             return bytes;
         }
-        let mut next = self.fresh(READ_BYTES + self.buffer.len() - end);
+        let mut next = self.spares.take(READ_BYTES + self.buffer.len() - end);
         next.extend_from_slice(&self.buffer[end..]);
         let mut full = std::mem::replace(&mut self.buffer, next);
         full.truncate(end);
-        let full = Bytes::from(full);
-        if self.given.len() == GIVEN_MAX {
-            self.given.pop_front();
-        }
-        self.given.push_back(full.clone());
-        full
-    }
-
-    /// An empty buffer with room for `bytes`; one that was given away and let go by everyone, if there is one.
-    fn fresh(&mut self, bytes: usize) -> Vec<u8> {
-        if self.given.front().is_some_and(Bytes::is_unique)
-            && let Some(Ok(given)) = self.given.pop_front().map(Bytes::try_into_mut)
-        {
-            let mut given = Vec::from(given);
-            given.clear();
-            if given.capacity() >= bytes {
-                return given;
-            }
-        }
-        Vec::with_capacity(bytes)
+        self.spares.give(full)
     }
 }
 
