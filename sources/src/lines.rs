@@ -5,7 +5,7 @@
 
 use afluente_pipeline::spare::Spares;
 use bytes::Bytes;
-use memchr::{memchr, memmem, memrchr};
+use memchr::{memchr, memchr_iter, memmem, memrchr};
 
 /// How much is asked for in one read. Measured: less costs system calls, more leaves the processor's cache.
 pub(crate) const READ_BYTES: usize = 256 * 1024;
@@ -32,6 +32,14 @@ impl Delimiter {
         match &*self.0 {
             [byte] => memchr(*byte, text),
             many => memmem::find(text, many),
+        }
+    }
+
+    /// All of them that follow each other from the beginning of `text`.
+    fn find_all(&self, text: &[u8]) -> Vec<usize> {
+        match &*self.0 {
+            [byte] => memchr_iter(*byte, text).collect(),
+            many => memmem::find_iter(text, many).collect(),
         }
     }
 
@@ -129,12 +137,14 @@ impl LineBuffer {
             } else {
                 self.searched = (self.buffer.len() + 1).saturating_sub(width);
             }
-            return too_long.map(|too_long| Chunk::new(Bytes::new(), self.offset, Some(too_long)));
+            return too_long.map(|too_long| {
+                Chunk::new(Bytes::new(), self.offset, Some(too_long), &self.rules.delimiter)
+            });
         };
         let end = self.searched + last + width;
         self.searched = 0;
         let bytes = self.split(end);
-        let chunk = Chunk::new(bytes, self.offset, too_long);
+        let chunk = Chunk::new(bytes, self.offset, too_long, &self.rules.delimiter);
         self.offset += end as u64;
         Some(chunk)
     }
@@ -147,9 +157,9 @@ impl LineBuffer {
         self.searched = 0;
         if let Some(start) = self.skipping.take() {
             let too_long = TooLong { offset: start, bytes: self.offset - start };
-            return Some(Chunk::new(Bytes::new(), self.offset, Some(too_long)));
+            return Some(Chunk::new(Bytes::new(), self.offset, Some(too_long), &self.rules.delimiter));
         }
-        (!rest.is_empty()).then(|| Chunk::new(rest, offset, None))
+        (!rest.is_empty()).then(|| Chunk::new(rest, offset, None, &self.rules.delimiter))
     }
 
     /// Lets go of a line that is too long, as far as it was read; returns it when its end was found.
@@ -186,10 +196,13 @@ impl LineBuffer {
     }
 }
 
-/// Whole lines that were read together.
+/// Whole lines that were read together. Where they end is looked for as soon as they are read, by whoever read them: the bytes are in that
+/// processor's cache, and who takes the lines apart later need not touch them.
 #[derive(Clone, Debug)]
 pub(crate) struct Chunk {
     bytes: Bytes,
+    /// Where the delimiters begin in `bytes`.
+    ends: std::vec::IntoIter<usize>,
     /// Bytes of `bytes` that were given out.
     taken: usize,
     offset: u64,
@@ -214,8 +227,8 @@ pub(crate) enum Line {
 }
 
 impl Chunk {
-    fn new(bytes: Bytes, offset: u64, too_long: Option<TooLong>) -> Self {
-        Self { bytes, taken: 0, offset, too_long }
+    fn new(bytes: Bytes, offset: u64, too_long: Option<TooLong>, delimiter: &Delimiter) -> Self {
+        Self { ends: delimiter.find_all(&bytes).into_iter(), bytes, taken: 0, offset, too_long }
     }
 
     /// Where the next line begins in the stream.
@@ -244,8 +257,8 @@ impl Chunk {
             return None;
         }
         let offset = self.position();
-        let (line, step) = match rules.delimiter.find(rest) {
-            Some(end) => (&rest[..end], end + rules.delimiter.len()),
+        let (line, step) = match self.ends.next() {
+            Some(end) => (&rest[..end - self.taken], end - self.taken + rules.delimiter.len()),
             None => (rest, rest.len()),
         };
         let length = rules.delimiter.trim(line).len();
