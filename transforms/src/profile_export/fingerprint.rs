@@ -14,6 +14,7 @@ use siphasher::sip128::SipHasher13;
 pub(crate) struct Fingerprinter {
     hasher: SipHasher13,
     scratch: Vec<u8>,
+    list: Vec<u8>,
     open: Vec<Open>,
 }
 
@@ -39,13 +40,19 @@ enum Kind {
     ContainerElement,
     Object,
     Array,
-    Attribute,
+    Container,
+    Attributes,
 }
 
 impl Fingerprinter {
     pub(crate) fn new() -> Self {
         let seed = |n: u64| RandomState::new().hash_one(n);
-        Self { hasher: SipHasher13::new_with_keys(seed(0), seed(1)), scratch: Vec::new(), open: Vec::new() }
+        Self {
+            hasher: SipHasher13::new_with_keys(seed(0), seed(1)),
+            scratch: Vec::new(),
+            list: Vec::new(),
+            open: Vec::new(),
+        }
     }
 
     fn hash(&mut self, kind: Kind, parts: [&[u8]; 2]) -> u128 {
@@ -67,10 +74,25 @@ impl Fingerprinter {
         self.hasher.hash(&self.scratch).into()
     }
 
-    /// Of an attribute with its exported value.
-    pub(crate) fn attribute(&mut self, number: u32, value: &[u8]) -> u128 {
-        let value = self.value(value);
-        self.hash(Kind::Attribute, [&number.to_le_bytes(), &value.to_le_bytes()])
+    /// Of attributes with their exported values, in the order of the plan.
+    pub(crate) fn attributes<'v>(&mut self, attributes: impl Iterator<Item = (u32, &'v [u8])>) -> u128 {
+        let mut list = std::mem::take(&mut self.list);
+        list.clear();
+        list.push(Kind::Attributes as u8);
+        for (number, value) in attributes {
+            list.extend_from_slice(&number.to_le_bytes());
+            if let Some(b'{' | b'[') = value.first() {
+                list.push(Kind::Container as u8);
+                list.extend_from_slice(&self.value(value).to_le_bytes());
+            } else {
+                list.push(Kind::Scalar as u8);
+                list.extend_from_slice(&(value.len() as u32).to_le_bytes());
+                list.extend_from_slice(value);
+            }
+        }
+        let print = self.hasher.hash(&list).into();
+        self.list = list;
+        print
     }
 
     /// Of compact JSON as `copy.rs` writes it. The order of members does not matter, that of elements does.
@@ -201,6 +223,29 @@ mod tests {
             r#"[1,[2]]"#,
         ];
         let mut seen: Vec<u128> = different.iter().map(|json| of(json)).collect();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), different.len());
+    }
+
+    #[test]
+    fn attributes_differ_by_their_numbers_and_values_and_not_by_the_order_of_members() {
+        let mut prints = Fingerprinter::new();
+        let mut of =
+            |list: &[(u32, &str)]| prints.attributes(list.iter().map(|(n, json)| (*n, json.as_bytes())));
+        assert_eq!(of(&[(1, r#"{"a":1,"b":2}"#), (2, "3")]), of(&[(1, r#"{"b":2,"a":1}"#), (2, "3")]));
+        let different: [&[(u32, &str)]; 9] = [
+            &[],
+            &[(1, "12")],
+            &[(2, "12")],
+            &[(1, "\"12\"")],
+            &[(1, "1"), (2, "2")],
+            &[(1, "2"), (2, "1")],
+            &[(1, "[1]"), (2, "2")],
+            &[(1, "1"), (2, "[2]")],
+            &[(1, "{}")],
+        ];
+        let mut seen: Vec<u128> = different.iter().map(|list| of(list)).collect();
         seen.sort_unstable();
         seen.dedup();
         assert_eq!(seen.len(), different.len());

@@ -31,8 +31,9 @@ pub(crate) const SEGMENTS_PER_WORD: usize = 32;
 
 const NOBODY: u32 = u32::MAX;
 
-/// One remembered profile.
+/// One remembered profile: a cache line, since each look at one is a miss.
 #[derive(Debug)]
+#[repr(align(64))]
 struct Entry {
     key: u128,
     identities: u128,

@@ -160,11 +160,12 @@ impl Triggers {
         if plan.attribute_write {
             return;
         }
-        for (node, slot) in plan.nodes.iter().zip(&event.slots) {
-            let (Some(number), Some(value)) = (node.attribute, slot.value) else { continue };
-            let print = self.prints.attribute(number, copied(value, event, record));
-            self.known.attributes = self.known.attributes.wrapping_add(print);
-        }
+        let attributes = plan
+            .nodes
+            .iter()
+            .zip(&event.slots)
+            .filter_map(|(node, slot)| Some((node.attribute?, copied(slot.value?, event, record))));
+        self.known.attributes = self.prints.attributes(attributes);
     }
 }
 
