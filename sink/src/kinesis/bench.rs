@@ -22,7 +22,7 @@ use super::put::sign::sign_request;
 use super::record::{Moment, Record, RecordId, Records};
 use super::shard_map::key_hash;
 
-/// Where in time all of this happens.
+/// Where in time all of this begins.
 const NOW: Moment = Duration::from_secs(1);
 
 /// A sink that sends nothing.
@@ -30,6 +30,7 @@ pub struct Steps {
     intake: Intake,
     core: Core,
     writer: BodyWriter,
+    now: Moment,
 }
 
 impl Steps {
@@ -45,17 +46,19 @@ impl Steps {
             intake: Intake::new(encoder, None, None, LongPartitionKey::default(), rng),
             core: Core::new(CoreSettings::default(), InFlight::fixed(8)),
             writer: BodyWriter::new("profiles"),
+            now: NOW,
         })
     }
 
     /// Events become records: encoded, keyed, past the gate, in their lane.
     pub fn take(&mut self, array: EventArray) {
-        self.intake.take(NOW, array, &mut self.core);
+        self.now += Duration::from_micros(1);
+        self.intake.take(self.now, array, &mut self.core);
     }
 
     /// The next request.
     pub fn seal(&mut self) -> Option<Sealed> {
-        self.core.next_request(NOW)
+        self.core.next_request(self.now)
     }
 
     /// The request's body.
@@ -70,7 +73,7 @@ impl Steps {
     /// What the answer says is done; returns how many records are held afterwards.
     pub fn settle(&mut self, sealed: Sealed, answer: &[u8]) -> usize {
         if let Ok(answer) = parse_put_records(answer, sealed.records.len()) {
-            self.core.on_reply(NOW, sealed, Reply::Entries(&answer.entries));
+            self.core.on_reply(self.now, sealed, Reply::Entries(&answer.entries));
         }
         self.core.take_latencies().for_each(drop);
         self.core.held_records()

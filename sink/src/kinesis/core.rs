@@ -27,6 +27,7 @@ use super::gate::{Admission, Gate};
 use super::inflight::InFlight;
 use super::lanes::{Lanes, Room, Turn};
 use super::limits::{AGGREGATE_BYTES_MAX, PARTIAL_REQUESTS_MAX};
+use super::pinned::Pinned;
 use super::record::{FateId, Moment, NO_RECORD, Record, RecordId, Records};
 use super::shard_list::ListedShard;
 use super::trial::Trial;
@@ -66,6 +67,7 @@ pub struct Core {
     records: Records,
     fates: Fates,
     gate: Gate,
+    pinned: Pinned,
     lanes: Lanes,
     delayed: BinaryHeap<Reverse<Delayed>>,
     trials: VecDeque<(Moment, Trial)>,
@@ -94,6 +96,7 @@ impl Core {
             records: Records::new(),
             fates: Fates::default(),
             gate: Gate::default(),
+            pinned: Pinned::default(),
             lanes: Lanes::default(),
             delayed: BinaryHeap::new(),
             trials: VecDeque::new(),
@@ -131,6 +134,8 @@ impl Core {
     pub fn accept(&mut self, record: Record) {
         self.stats.received += 1;
         self.fates.join(record.fate);
+        self.pinned.enters(&record);
+        self.unpin();
         if let Some(reason) = self.too_large(&record) {
             self.held_bytes += record.held_bytes();
             self.reject(record, reason);
@@ -146,19 +151,27 @@ impl Core {
             // A profile export is a full state: the newest stands for those that wait behind the same key.
             self.held_bytes -= older.held_bytes();
             older.absorb(record);
+            self.pinned.waits(waiting, older.entered);
             self.held_bytes += older.held_bytes();
             self.absorbed += 1;
             self.stats.conflated += 1;
             return;
         }
         self.held_bytes += record.held_bytes();
+        let entered = record.entered;
         let id = self.records.insert(record) as RecordId;
         match hash.map(|hash| self.gate.enter(hash, id, &mut self.records)) {
             None | Some(Admission::Go) => self.lanes.push(id, &mut self.records, Turn::Newest),
-            Some(Admission::Wait) => {
-                if let Some(record) = self.records.get_mut(id as usize) {
-                    record.detach();
-                }
+            Some(Admission::Wait) => self.pinned.waits(id, entered),
+        }
+    }
+
+    /// Copies what has waited long out of its array.
+    fn unpin(&mut self) {
+        while let Some((id, entered)) = self.pinned.overdue() {
+            if let Some(record) = self.records.get_mut(id as usize).filter(|record| record.entered == entered)
+            {
+                record.detach();
             }
         }
     }

@@ -37,6 +37,11 @@ pub const RECORD_OVERHEAD_BYTES: usize = 256;
 /// a fate that it shares with nobody.
 pub const ABSORBED_OVERHEAD_BYTES: usize = 128;
 
+/// Bytes that may enter behind a record that waits for its key before it is copied out of its array: what waits keeps about so much
+/// of its neighbours' memory beyond the byte budget (four times as much where arrays are hardly used: see `intake.rs`). A round trip's
+/// worth at full speed. Chosen.
+pub const PINNED_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
 /// Default byte budget of one sink: at full speed the process stays under 128 MiB.
 pub const BUDGET_BYTES_DEFAULT: usize = 64 * 1024 * 1024;
 /// The smallest byte budget that can be set: one largest default request and what feeds it.

@@ -28,6 +28,7 @@ mod lane;
 mod lanes;
 pub mod limits;
 mod meter;
+mod pinned;
 pub mod put;
 pub mod record;
 mod shard_list;

@@ -109,7 +109,6 @@ impl Record {
         self.fate = newer.fate;
         self.data = newer.data;
         self.is_own = false;
-        self.detach();
     }
 
     /// Fates of older records of the key that this one stands for (conflation).
@@ -185,6 +184,7 @@ mod tests {
         record.detach();
         assert_eq!(record.data.as_ptr(), own);
         record.absorb(Record::new(array.slice(18..), array.slice(11..16), None, 0, Moment::ZERO));
+        record.detach();
         assert_eq!(&record.data[..], b"more data");
         assert_ne!(record.data.as_ptr(), array[18..].as_ptr());
     }

@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 use super::super::answer::Entry;
 use super::super::inflight::InFlight;
+use super::super::limits::PINNED_BYTES_MAX;
 use super::super::shard_list::ListedShard;
 use super::super::verdict::Trouble;
 use super::*;
@@ -93,6 +94,23 @@ fn partial_failure_resends_only_the_failed_records() {
     for mut receiver in receivers {
         assert_eq!(receiver.try_recv(), Ok(BatchStatus::Delivered));
     }
+}
+
+#[test]
+fn a_record_that_waits_is_copied_out_of_its_array_once_much_has_entered_behind_it() {
+    let mut core = core(CoreSettings::default());
+    let array = Bytes::from_static(b"onetwo");
+    put_bytes(&mut core, 1, array.slice(..3));
+    put_bytes(&mut core, 1, array.slice(3..));
+    let waiting =
+        |core: &Core| core.records.iter().find(|(_, record)| record.data == "two").unwrap().1.data.as_ptr();
+    let bytes = PINNED_BYTES_MAX as usize / 16;
+    for other in 2..17 {
+        put_bytes(&mut core, other, Bytes::from(vec![0; bytes]));
+        assert_eq!(waiting(&core), array[3..].as_ptr(), "most records wait no longer than this");
+    }
+    put_bytes(&mut core, 17, Bytes::from(vec![0; bytes]));
+    assert_ne!(waiting(&core), array[3..].as_ptr());
 }
 
 #[test]
