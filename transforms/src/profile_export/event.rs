@@ -5,7 +5,6 @@
 use super::copy::{Copied, Copier};
 use super::names::Names;
 use super::outcome::{Counters, IgnoreReason};
-use super::reader::Mark;
 use super::text::{Rank, Text};
 
 /// Sections that are kept track of in a record; there are two, unless names come twice.
@@ -65,8 +64,8 @@ pub(crate) struct SectionKey {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Visit {
     pub(crate) key: SectionKey,
-    pub(crate) from: Mark,
-    pub(crate) after: Mark,
+    pub(crate) from: usize,
+    pub(crate) after: usize,
 }
 
 /// `segmentMembership` or `identityMap`: namespaces, each with a range of items.

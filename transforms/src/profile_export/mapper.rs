@@ -6,7 +6,6 @@ use bytes::BufMut;
 
 use super::event::Event;
 use super::identities;
-use super::index::Index;
 use super::outcome::{Counters, DropReason, Outcome};
 use super::plan::Plan;
 use super::profile::Profile;
@@ -24,7 +23,6 @@ const KEPT_SCRATCH_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub struct Mapper {
     plan: Plan,
-    index: Index,
     shapes: Shapes,
     event: Event,
     render: Render,
@@ -35,7 +33,6 @@ pub struct Mapper {
 impl Mapper {
     pub(crate) fn new(plan: Plan) -> Self {
         Self {
-            index: Index::default(),
             shapes: Shapes::default(),
             event: Event::default(),
             render: Render::default(),
@@ -94,17 +91,18 @@ impl Mapper {
         if record.len() > LONGEST_RECORD_BYTES {
             return Err(DropReason::InvalidJson);
         }
-        self.index.build(record);
-        if !self.index.is_ascii() && simdutf8::basic::from_utf8(record).is_err() {
+        let reader = Reader::new(record, self.plan.max_depth);
+        let known = self.follow(&reader, now);
+        let object = if known == Ok(false) { self.read_with_care(&reader, now) } else { known };
+        // Strings are all that may be other than ASCII.
+        if (object.is_err() || !reader.is_ascii()) && simdutf8::basic::from_utf8(record).is_err() {
             return Err(DropReason::InvalidUtf8);
         }
-        if self.index.is_broken() {
-            return Err(DropReason::InvalidJson);
-        }
-        match self.read_profile(record, now) {
+        match object {
             Err(Broken::Json) => return Err(DropReason::InvalidJson),
             Err(Broken::TooDeep) => return Err(DropReason::TooDeep),
             Ok(false) => return Err(DropReason::NotAnObject),
+            Ok(true) if known == Ok(false) => self.shapes.learn(&reader, &self.event),
             Ok(true) => {}
         }
         let event = &mut self.event;
@@ -126,22 +124,20 @@ impl Mapper {
         Ok(())
     }
 
-    /// Fills the event, by a known shape or with care. Tells whether the document is an object.
-    fn read_profile(&mut self, record: &[u8], now: Timestamp) -> Read<bool> {
-        let reader = Reader::new(record, &self.index, self.plan.max_depth);
+    /// Fills the event if the record has a known shape. Tells whether it has.
+    fn follow(&mut self, reader: &Reader<'_>, now: Timestamp) -> Read<bool> {
+        self.event.clear(self.plan.nodes.len());
         let mut profile = Profile { plan: &self.plan, event: &mut self.event, now };
-        profile.event.clear(self.plan.nodes.len());
-        if self.shapes.follow(&reader, &mut profile)? {
-            return Ok(true);
-        }
-        profile.event.clear(self.plan.nodes.len());
-        let object = profile.document(&reader)?;
-        self.shapes.learn(&reader, &self.event);
-        Ok(object)
+        self.shapes.follow(reader, &mut profile)
+    }
+
+    /// Fills the event from any record. Tells whether the document is an object.
+    fn read_with_care(&mut self, reader: &Reader<'_>, now: Timestamp) -> Read<bool> {
+        self.event.clear(self.plan.nodes.len());
+        Profile { plan: &self.plan, event: &mut self.event, now }.document(reader)
     }
 
     fn shrink(&mut self) {
-        self.index.shrink(KEPT_SCRATCH_BYTES / size_of::<u32>());
         self.event.shrink(KEPT_SCRATCH_BYTES);
         self.render.shrink(KEPT_SCRATCH_BYTES);
     }

@@ -1,8 +1,8 @@
 //! `profile_export`: customer-profile events in, the JSON of Adobe's streaming profile exports out.
 //!
 //! The specification is the project's profile-export specification; sections named in comments are its sections. The way of
-//! a record, a noun a file: `index` (where the strings are) ▶ `shape` (is it built like one before?), else `reader` (the grammar
-//! between the strings) ▶ `profile` (what the plan asks for; `copy` for attribute values) ▶ `identities` ▶ `trigger`
+//! a record, a noun a file: `shape` (is it built like one before?), else `reader` (the grammar; `strings` what is between quotes)
+//! ▶ `profile` (what the plan asks for; `quick` for what looks as usual, `copy` for attribute values) ▶ `identities` ▶ `trigger`
 //! (`fingerprint`, `memory`) ▶ `render` ▶ `write`. `mapper` is the door. `config` ▶ `plan` happens once.
 //!
 //! `component` puts all of it into a pipeline. Outside of it you will not find a clock, a pipeline type or a log line; nor,
@@ -15,7 +15,6 @@ mod error;
 mod event;
 mod fingerprint;
 mod identities;
-mod index;
 mod mapper;
 mod memory;
 mod names;
@@ -26,6 +25,7 @@ mod quick;
 mod reader;
 mod render;
 mod shape;
+mod strings;
 mod text;
 mod time;
 mod trigger;

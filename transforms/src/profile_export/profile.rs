@@ -12,7 +12,7 @@ use super::event::{
 use super::outcome::IgnoreReason;
 use super::plan::{IDENTITY_MAP, Plan, ROOT, SEGMENT_MEMBERSHIP, field_name};
 use super::quick;
-use super::reader::{Cursor, Mark, Raw, Read, Reader};
+use super::reader::{Cursor, Raw, Read, Reader};
 use super::text::{Rank, Text, decode, signature};
 use super::time::{self, Timestamp};
 
@@ -71,16 +71,16 @@ impl Profile<'_> {
         if !object {
             reader.skip(&mut at, 0)?;
         } else if self.plan.envelope.is_empty() {
-            at = reader.cursor(self.profile(reader, at.mark(), 0)?);
+            at = reader.cursor(self.profile(reader, at.at(), 0)?);
         } else {
-            at = reader.cursor(self.envelope(reader, at.mark())?);
+            at = reader.cursor(self.envelope(reader, at.at())?);
         }
         reader.end(at)?;
         Ok(object)
     }
 
     /// Follows `input_root`. The last value under each step counts, so each new one starts afresh.
-    fn envelope(&mut self, reader: &Reader<'_>, from: Mark) -> Read<Mark> {
+    fn envelope(&mut self, reader: &Reader<'_>, from: usize) -> Read<usize> {
         let mut at = reader.cursor(from);
         let (mut level, mut depth) = (0, 1);
         reader.open(&mut at, depth)?;
@@ -88,7 +88,7 @@ impl Profile<'_> {
         loop {
             let Some(raw) = key.found() else {
                 if level == 0 {
-                    return Ok(at.mark());
+                    return Ok(at.at());
                 }
                 level -= 1;
                 depth -= 1;
@@ -103,7 +103,7 @@ impl Profile<'_> {
                 if at.peek() != b'{' {
                     reader.skip(&mut at, depth)?;
                 } else if level + 1 == self.plan.envelope.len() {
-                    at = reader.cursor(self.profile(reader, at.mark(), depth)?);
+                    at = reader.cursor(self.profile(reader, at.at(), depth)?);
                 } else {
                     level += 1;
                     depth += 1;
@@ -117,7 +117,7 @@ impl Profile<'_> {
     }
 
     /// Reads the profile: an object is next. `depth`, here and below, is that of the container around what is read.
-    fn profile(&mut self, reader: &Reader<'_>, from: Mark, mut depth: u32) -> Read<Mark> {
+    fn profile(&mut self, reader: &Reader<'_>, from: usize, mut depth: u32) -> Read<usize> {
         let mut at = reader.cursor(from);
         self.event.found = true;
         depth += 1;
@@ -128,7 +128,7 @@ impl Profile<'_> {
         loop {
             let Some(raw) = key.found() else {
                 if self.event.open.len() == outside {
-                    return Ok(at.mark());
+                    return Ok(at.at());
                 }
                 node = self.event.open.pop().unwrap_or(ROOT);
                 depth -= 1;
@@ -140,12 +140,12 @@ impl Profile<'_> {
                 None => reader.skip(&mut at, depth)?,
                 Some(target @ (SEGMENT_MEMBERSHIP | IDENTITY_MAP)) => {
                     let key = SectionKey { target, rank, depth };
-                    let (from, after) = (at.mark(), self.section(reader, at.mark(), key)?);
+                    let (from, after) = (at.at(), self.section(reader, at.at(), key)?);
                     self.event.visited(Visit { key, from, after });
                     at = reader.cursor(after);
                 }
                 Some(child) => {
-                    let (after, enter) = self.attribute(reader, at.mark(), child, rank, depth)?;
+                    let (after, enter) = self.attribute(reader, at.at(), child, rank, depth)?;
                     at = reader.cursor(after);
                     if enter {
                         self.event.open.push(node);
@@ -173,17 +173,17 @@ impl Profile<'_> {
     fn attribute(
         &mut self,
         reader: &Reader<'_>,
-        from: Mark,
+        from: usize,
         node: u32,
         rank: Rank,
         depth: u32,
-    ) -> Read<(Mark, bool)> {
+    ) -> Read<(usize, bool)> {
         let mut at = reader.cursor(from);
         let known = &self.plan.nodes[node as usize];
         let slot = &mut self.event.slots[node as usize];
         if rank < slot.rank {
             reader.skip(&mut at, depth)?;
-            return Ok((at.mark(), false));
+            return Ok((at.at(), false));
         }
         if slot.rank != Rank::Unseen {
             self.event.slots[node as usize..known.end as usize].fill(Slot::default());
@@ -199,7 +199,7 @@ impl Profile<'_> {
         } else if !enter {
             reader.skip(&mut at, depth)?;
         }
-        Ok((at.mark(), enter))
+        Ok((at.at(), enter))
     }
 
     /// Reads a value in its exported form; `None` if it does not exist.
@@ -255,7 +255,7 @@ impl Profile<'_> {
     }
 
     /// Reads the value of a section's key: it is next.
-    pub(crate) fn section(&mut self, reader: &Reader<'_>, from: Mark, key: SectionKey) -> Read<Mark> {
+    pub(crate) fn section(&mut self, reader: &Reader<'_>, from: usize, key: SectionKey) -> Read<usize> {
         match key.target {
             SEGMENT_MEMBERSHIP => self.membership_section(reader, from, key.rank, key.depth),
             _ => self.identity_section(reader, from, key.rank, key.depth),
@@ -263,24 +263,30 @@ impl Profile<'_> {
     }
 
     #[inline(never)]
-    fn membership_section(&mut self, reader: &Reader<'_>, from: Mark, rank: Rank, depth: u32) -> Read<Mark> {
+    fn membership_section(
+        &mut self,
+        reader: &Reader<'_>,
+        from: usize,
+        rank: Rank,
+        depth: u32,
+    ) -> Read<usize> {
         let mut at = reader.cursor(from);
         let section = &mut self.event.memberships;
         if rank >= section.rank {
             section.clear();
             section.rank = rank;
             match at.peek() {
-                b'{' => return self.membership_namespaces(reader, at.mark(), depth + 1),
+                b'{' => return self.membership_namespaces(reader, at.at(), depth + 1),
                 byte => section.bad = byte != b'n',
             }
         }
         reader.skip(&mut at, depth)?;
-        Ok(at.mark())
+        Ok(at.at())
     }
 
     /// Reads the section: an object is next, which lies at `depth`; so for all that follow.
     #[inline(never)]
-    fn membership_namespaces(&mut self, reader: &Reader<'_>, from: Mark, depth: u32) -> Read<Mark> {
+    fn membership_namespaces(&mut self, reader: &Reader<'_>, from: usize, depth: u32) -> Read<usize> {
         let mut at = reader.cursor(from);
         let frame = self.event.names.enter();
         reader.open(&mut at, depth)?;
@@ -294,7 +300,7 @@ impl Profile<'_> {
             if malformed {
                 reader.skip(&mut at, depth)?;
             } else {
-                at = reader.cursor(self.memberships(reader, at.mark(), name, depth + 1)?);
+                at = reader.cursor(self.memberships(reader, at.at(), name, depth + 1)?);
             }
             let end = self.event.memberships.items.len() as u32;
             let namespace = MembershipNamespace { name, start, end, malformed };
@@ -307,12 +313,12 @@ impl Profile<'_> {
             key = reader.next_key(&mut at)?;
         }
         self.event.names.leave(frame);
-        Ok(at.mark())
+        Ok(at.at())
     }
 
     /// Reads the memberships of one namespace: an object is next.
     #[inline(never)]
-    fn memberships(&mut self, reader: &Reader<'_>, from: Mark, namespace: Text, depth: u32) -> Read<Mark> {
+    fn memberships(&mut self, reader: &Reader<'_>, from: usize, namespace: Text, depth: u32) -> Read<usize> {
         let mut at = reader.cursor(from);
         let plan = self.plan;
         let mapped_ids = if plan.segment_namespaces.is_empty() {
@@ -328,11 +334,13 @@ impl Profile<'_> {
         let first = self.event.memberships.items.len();
         reader.open(&mut at, depth)?;
         let mut more = reader.first_member(&mut at);
+        let may_be_quick = !plan.needs_clock() && depth < plan.max_depth;
         while more {
-            let mut membership = if let Some(quick) = quick::membership(reader, &mut at, plan, depth + 1) {
+            let quick = if may_be_quick { quick::membership(reader, &mut at) } else { None };
+            let mut membership = if let Some(quick) = quick {
                 quick
             } else {
-                let (after, found) = self.membership(reader, at.mark(), depth)?;
+                let (after, found) = self.membership(reader, at.at(), depth)?;
                 at = reader.cursor(after);
                 found
             };
@@ -352,19 +360,19 @@ impl Profile<'_> {
             more = reader.next_member(&mut at)?;
         }
         self.event.names.leave(frame);
-        Ok(at.mark())
+        Ok(at.at())
     }
 
     /// Reads a membership with care: a key is next, the id.
     #[inline(never)]
-    fn membership(&mut self, reader: &Reader<'_>, from: Mark, mut depth: u32) -> Read<(Mark, Membership)> {
+    fn membership(&mut self, reader: &Reader<'_>, from: usize, mut depth: u32) -> Read<(usize, Membership)> {
         let mut at = reader.cursor(from);
         let plan = self.plan;
         let key = reader.key(&mut at)?;
         let id = self.text(reader, key);
         if at.peek() != b'{' {
             reader.skip(&mut at, depth)?;
-            return Ok((at.mark(), Membership::ignored(id, IgnoreReason::Malformed)));
+            return Ok((at.at(), Membership::ignored(id, IgnoreReason::Malformed)));
         }
         depth += 1;
         let [mut status, mut time, mut old_time, mut until] = [Field::UNSEEN; 4];
@@ -383,7 +391,7 @@ impl Profile<'_> {
             key = reader.next_key(&mut at)?;
         }
         let time = if time.is_text() { time } else { old_time };
-        Ok((at.mark(), self.judged(reader, id, [status, time, until])))
+        Ok((at.at(), self.judged(reader, id, [status, time, until])))
     }
 
     /// What a membership with these fields comes to (specification, 5.4).
@@ -455,24 +463,24 @@ impl Profile<'_> {
     }
 
     #[inline(never)]
-    fn identity_section(&mut self, reader: &Reader<'_>, from: Mark, rank: Rank, depth: u32) -> Read<Mark> {
+    fn identity_section(&mut self, reader: &Reader<'_>, from: usize, rank: Rank, depth: u32) -> Read<usize> {
         let mut at = reader.cursor(from);
         let section = &mut self.event.identities;
         if rank >= section.rank {
             section.clear();
             section.rank = rank;
             match at.peek() {
-                b'{' => return self.identity_namespaces(reader, at.mark(), depth + 1),
+                b'{' => return self.identity_namespaces(reader, at.at(), depth + 1),
                 byte => section.bad = byte != b'n',
             }
         }
         reader.skip(&mut at, depth)?;
-        Ok(at.mark())
+        Ok(at.at())
     }
 
     /// Reads the section: an object is next, which lies at `depth`; so for all that follow.
     #[inline(never)]
-    fn identity_namespaces(&mut self, reader: &Reader<'_>, from: Mark, depth: u32) -> Read<Mark> {
+    fn identity_namespaces(&mut self, reader: &Reader<'_>, from: usize, depth: u32) -> Read<usize> {
         let mut at = reader.cursor(from);
         let frame = self.event.names.enter();
         reader.open(&mut at, depth)?;
@@ -487,7 +495,7 @@ impl Profile<'_> {
             if malformed {
                 reader.skip(&mut at, depth)?;
             } else {
-                let (after, found) = self.identity_items(reader, at.mark(), depth + 1)?;
+                let (after, found) = self.identity_items(reader, at.at(), depth + 1)?;
                 at = reader.cursor(after);
                 unusable = found;
             }
@@ -502,12 +510,12 @@ impl Profile<'_> {
             key = reader.next_key(&mut at)?;
         }
         self.event.names.leave(frame);
-        Ok(at.mark())
+        Ok(at.at())
     }
 
     /// Reads the items of one namespace: an array is next. Gives the number of unusable ones.
     #[inline(never)]
-    fn identity_items(&mut self, reader: &Reader<'_>, from: Mark, depth: u32) -> Read<(Mark, u32)> {
+    fn identity_items(&mut self, reader: &Reader<'_>, from: usize, depth: u32) -> Read<(usize, u32)> {
         let mut at = reader.cursor(from);
         let frame = self.event.names.enter();
         let first = self.event.identities.items.len();
@@ -518,7 +526,7 @@ impl Profile<'_> {
             let usable = if let Some(quick) = quick::identity(reader, &mut at, depth + 1) {
                 Some(quick)
             } else if at.peek() == b'{' {
-                let (after, found) = self.identity(reader, at.mark(), depth + 1)?;
+                let (after, found) = self.identity(reader, at.at(), depth + 1)?;
                 at = reader.cursor(after);
                 found
             } else {
@@ -548,11 +556,11 @@ impl Profile<'_> {
             more = reader.next_element(&mut at)?;
         }
         self.event.names.leave(frame);
-        Ok((at.mark(), unusable))
+        Ok((at.at(), unusable))
     }
 
     #[inline(never)]
-    fn identity(&mut self, reader: &Reader<'_>, from: Mark, depth: u32) -> Read<(Mark, Option<Identity>)> {
+    fn identity(&mut self, reader: &Reader<'_>, from: usize, depth: u32) -> Read<(usize, Option<Identity>)> {
         let mut at = reader.cursor(from);
         let plan = self.plan;
         let [mut id, mut primary] = [Field::UNSEEN; 2];
@@ -569,9 +577,9 @@ impl Profile<'_> {
             key = reader.next_key(&mut at)?;
         }
         if !id.is_text() || id.value.raw.start() == id.value.raw.end() {
-            return Ok((at.mark(), None));
+            return Ok((at.at(), None));
         }
         let primary = primary.value.kind == Kind::True;
-        Ok((at.mark(), Some(Identity { id: self.text(reader, id.value.raw), primary, repeated: false })))
+        Ok((at.at(), Some(Identity { id: self.text(reader, id.value.raw), primary, repeated: false })))
     }
 }

@@ -1,8 +1,10 @@
-//! Reader: the grammar of JSON (RFC 8259) between the strings, one token after the other.
-//! In: a record and its `index.rs`.  Out: where values start and end; `Broken` at the first byte that JSON forbids.
-//! Never: recurses, allocates per value, looks inside a string (the index has done that).
+//! Reader: the grammar of JSON (RFC 8259), one token after the other.
+//! In: a record.  Out: where values start and end, and whether a string had non-ASCII; `Broken` at the first byte that JSON forbids.
+//! Never: recurses, allocates per value, looks inside a string (`strings.rs` does that).
 
-use super::index::Index;
+use std::cell::Cell;
+
+use super::strings::{odd_end, plain_end};
 
 /// Why a document cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +26,7 @@ pub(crate) struct Raw {
 
 impl Raw {
     const ESCAPED: u32 = 1 << 31;
-    /// In the place of a key: there is none. A string cannot start at 0.
+    /// In the place of a string: there is none. A string cannot start at 0.
     pub(crate) const NONE: Self = Self { start: 0, end: 0 };
 
     #[inline(always)]
@@ -47,50 +49,33 @@ impl Raw {
         self.end & Self::ESCAPED != 0
     }
 
-    /// This key, if there is one.
+    /// This string, if there is one.
     #[inline(always)]
     pub(crate) fn found(self) -> Option<Self> {
         (self.start != 0).then_some(self)
     }
 }
 
-/// A record that is being read. Does not change; where the reading is at says a [`Cursor`].
-#[derive(Clone, Copy, Debug)]
+/// A record that is being read. Where the reading is at says a [`Cursor`].
+#[derive(Debug)]
 pub(crate) struct Reader<'a> {
     record: &'a [u8],
-    /// Where strings end, in order.
-    ends: &'a [u32],
-    escapes: &'a [u32],
     max_depth: u32,
-    /// The first key has a space after its colon: a hint at the style of the whole record.
-    spaced: bool,
+    /// No string so far had anything else.
+    ascii: Cell<bool>,
 }
 
-/// Where the reading is at. A few words that go by value, so that they live in registers: behind a reference every step would
-/// wait for the memory of the step before.
+/// Where the reading is at. Two words that go by value, so that they live in registers: behind a reference every step would
+/// wait for the memory of the step before. From one function to the next goes the place alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cursor {
     /// The next byte to look at.
     at: usize,
-    /// How many strings have been passed: the next one ends at this entry of `ends`.
-    string: usize,
     /// The byte at `at`; 0, which no token starts with, at the end.
     byte: u8,
 }
 
-/// A cursor on the way from one function to the next: two words fit into registers there, three do not.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Mark {
-    pub(crate) at: usize,
-    pub(crate) string: usize,
-}
-
 impl Cursor {
-    #[inline(always)]
-    pub(crate) fn mark(self) -> Mark {
-        Mark { at: self.at, string: self.string }
-    }
-
     #[inline(always)]
     pub(crate) fn at(self) -> usize {
         self.at
@@ -129,11 +114,9 @@ impl Levels {
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(record: &'a [u8], index: &'a Index, max_depth: u32) -> Self {
+    pub(crate) fn new(record: &'a [u8], max_depth: u32) -> Self {
         debug_assert!((max_depth as usize) < LEVELS);
-        let ends = index.ends();
-        let after_first = ends.first().and_then(|end| record.get(*end as usize + 2));
-        Self { record, ends, escapes: index.escapes(), max_depth, spaced: after_first == Some(&b' ') }
+        Self { record, max_depth, ascii: Cell::new(true) }
     }
 
     #[inline(always)]
@@ -141,34 +124,37 @@ impl<'a> Reader<'a> {
         self.record
     }
 
-    /// The closing quote of the string that the mark is in or before.
-    #[inline(always)]
-    pub(crate) fn string_from(&self, mark: Mark) -> Option<Mark> {
-        let end = *self.ends.get(mark.string)?;
-        Some(Mark { at: end as usize, string: mark.string + 1 })
+    /// Whether all strings that were read are ASCII.
+    pub(crate) fn is_ascii(&self) -> bool {
+        self.ascii.get()
     }
 
-    /// The first token at or after a mark.
+    /// The string that starts at `start`, after its opening quote.
     #[inline(always)]
-    pub(crate) fn token_from(&self, mark: Mark) -> Mark {
-        Mark { at: space_end(self.record, mark.at), ..mark }
+    pub(crate) fn string_from(&self, start: usize) -> Option<Raw> {
+        match plain_end(self.record, start) {
+            Ok(end) => Some(Raw::new(start, end, false)),
+            Err(odd) => self.odd_string(start, odd).found(),
+        }
+    }
+
+    /// `NONE` if JSON forbids it; so that it fits into a register.
+    #[inline(never)]
+    fn odd_string(&self, start: usize, odd: usize) -> Raw {
+        let Some(end) = odd_end(self.record, odd) else { return Raw::NONE };
+        self.ascii.set(self.ascii.get() & end.ascii);
+        Raw::new(start, end.at, end.escaped)
+    }
+
+    /// The first token at or after a place.
+    #[inline(always)]
+    pub(crate) fn token_from(&self, at: usize) -> usize {
+        space_end(self.record, at)
     }
 
     /// Whether the string that ends here is a key.
     pub(crate) fn is_key_end(&self, quote: usize) -> bool {
         self.byte(space_end(self.record, quote + 1)) == b':'
-    }
-
-    /// Whether there is an escape between two places.
-    #[inline(always)]
-    pub(crate) fn has_escape(&self, start: usize, end: usize) -> bool {
-        !self.escapes.is_empty() && has_escape(self.escapes, start, end)
-    }
-
-    /// Whether no string of the record has an escape.
-    #[inline(always)]
-    pub(crate) fn is_plain(&self) -> bool {
-        self.escapes.is_empty()
     }
 
     /// If an object with a key is next, at a depth that is allowed, the place of the key. Only `quick_` functions may follow,
@@ -200,7 +186,7 @@ impl<'a> Reader<'a> {
     ) -> Option<()> {
         if self.next_is(*cursor, tight) {
             cursor.at += N;
-        } else if self.spaced && self.next_is(*cursor, spaced) {
+        } else if self.next_is(*cursor, spaced) {
             cursor.at += S;
         } else {
             return None;
@@ -208,14 +194,12 @@ impl<'a> Reader<'a> {
         Some(())
     }
 
-    /// For records without escapes: the string whose opening quote, after so many keys, was just passed. Goes to its
-    /// closing quote.
+    /// The string without escapes whose opening quote was just passed. Goes to its closing quote.
     #[inline(always)]
-    pub(crate) fn quick_string(&self, cursor: &mut Cursor, keys: usize) -> Option<Raw> {
-        let (start, end) = (cursor.at, *self.ends.get(cursor.string + keys)? as usize);
-        cursor.string += keys + 1;
-        cursor.at = end;
-        Some(Raw::new(start, end, false))
+    pub(crate) fn quick_string(&self, cursor: &mut Cursor) -> Option<Raw> {
+        let raw = self.string_from(cursor.at).filter(|raw| !raw.is_escaped())?;
+        cursor.at = raw.end();
+        Some(raw)
     }
 
     /// If a member with this name and a string is next, its value, and the cursor goes to after it. The name is given as it is
@@ -229,7 +213,7 @@ impl<'a> Reader<'a> {
         spaced: &[u8; S],
     ) -> Option<Raw> {
         self.quick_pass(cursor, tight, spaced)?;
-        let value = self.quick_string(cursor, 1);
+        let value = self.quick_string(cursor);
         cursor.at += 1;
         value
     }
@@ -248,18 +232,8 @@ impl<'a> Reader<'a> {
             [b'f', b'a', b'l', b's', b'e', ..] => (false, 5),
             _ => return None,
         };
-        cursor.string += 1;
         cursor.at += length;
         Some(flag)
-    }
-
-    /// If a closing quote and `}` are next, the place after them.
-    #[inline(always)]
-    pub(crate) fn quick_end(&self, mut cursor: Cursor) -> Option<Cursor> {
-        let closed = self.next_is(cursor, b"\"}");
-        let at = cursor.at + 2;
-        self.go(&mut cursor, at);
-        closed.then_some(cursor)
     }
 
     /// If `}` is next, goes past it; if `,"` or `, "`, to the key. Which of both, or `None`.
@@ -275,7 +249,7 @@ impl<'a> Reader<'a> {
                 Some(false)
             }
             [b'}', byte] => {
-                *cursor = Cursor { at: cursor.at + 1, byte: *byte, ..*cursor };
+                *cursor = Cursor { at: cursor.at + 1, byte: *byte };
                 Some(true)
             }
             _ => None,
@@ -288,15 +262,15 @@ impl<'a> Reader<'a> {
         self.record.get(at).copied().unwrap_or(0)
     }
 
-    /// The cursor at a mark.
+    /// The cursor at a place.
     #[inline(always)]
-    pub(crate) fn cursor(&self, mark: Mark) -> Cursor {
-        Cursor { at: mark.at, string: mark.string, byte: self.byte(mark.at) }
+    pub(crate) fn cursor(&self, at: usize) -> Cursor {
+        Cursor { at, byte: self.byte(at) }
     }
 
     /// A cursor at the first token.
     pub(crate) fn start(&self) -> Cursor {
-        let mut cursor = Cursor { at: 0, string: 0, byte: self.byte(0) };
+        let mut cursor = self.cursor(0);
         self.space(&mut cursor);
         cursor
     }
@@ -333,64 +307,40 @@ impl<'a> Reader<'a> {
         if cursor.at == self.record.len() { Ok(()) } else { Err(Broken::Json) }
     }
 
-    /// The end of the string whose opening quote is the next byte.
-    #[inline(always)]
-    fn string_end(&self, cursor: &mut Cursor) -> Read<usize> {
-        let Some(end) = self.ends.get(cursor.string) else { return Err(Broken::Json) };
-        cursor.string += 1;
-        Ok(*end as usize)
-    }
-
-    #[inline(always)]
-    fn raw(&self, start: usize, end: usize) -> Raw {
-        Raw::new(start, end, self.has_escape(start, end))
-    }
-
     /// Reads a string; the next byte must be its opening quote.
     #[inline(always)]
     pub(crate) fn string(&self, cursor: &mut Cursor) -> Read<Raw> {
-        let start = cursor.at + 1;
-        let end = self.string_end(cursor)?;
-        self.go(cursor, end + 1);
-        Ok(self.raw(start, end))
+        let Some(raw) = self.string_from(cursor.at + 1) else { return Err(Broken::Json) };
+        self.go(cursor, raw.end() + 1);
+        Ok(raw)
     }
 
     /// Reads a key and the colon after it; the value is next.
     #[inline(always)]
     pub(crate) fn key(&self, cursor: &mut Cursor) -> Read<Raw> {
-        let start = cursor.at + 1;
-        let end = self.skip_key(cursor)?;
-        Ok(self.raw(start, end))
-    }
-
-    /// Like `key`, but gives only the end of the key.
-    #[inline(always)]
-    fn skip_key(&self, cursor: &mut Cursor) -> Read<usize> {
         if cursor.byte != b'"' {
             return Err(Broken::Json);
         }
-        let end = self.string_end(cursor)?;
+        let Some(raw) = self.string_from(cursor.at + 1) else { return Err(Broken::Json) };
+        let end = raw.end();
         match self.record.get(end + 1..end + 3) {
             Some([b':', byte]) if *byte > b' ' => (cursor.at, cursor.byte) = (end + 2, *byte),
-            _ => {
-                let after = self.after_colon(Mark { at: end + 1, ..cursor.mark() })?;
-                *cursor = self.cursor(after);
-            }
+            _ => *cursor = self.cursor(self.after_colon(end + 1)?),
         }
-        Ok(end)
+        Ok(raw)
     }
 
     /// The value after a colon with white space around it.
     #[inline(never)]
-    fn after_colon(&self, mark: Mark) -> Read<Mark> {
-        let mut cursor = self.cursor(mark);
-        self.go_to_token(&mut cursor, mark.at);
+    fn after_colon(&self, at: usize) -> Read<usize> {
+        let mut cursor = self.cursor(at);
+        self.space(&mut cursor);
         if cursor.byte != b':' {
             return Err(Broken::Json);
         }
         let at = cursor.at + 1;
         self.go_to_token(&mut cursor, at);
-        Ok(cursor.mark())
+        Ok(cursor.at)
     }
 
     /// Steps into the container whose opening bracket is the next byte and which lies at this depth.
@@ -474,10 +424,9 @@ impl<'a> Reader<'a> {
     #[inline(always)]
     pub(crate) fn skip(&self, cursor: &mut Cursor, depth: u32) -> Read<()> {
         if cursor.byte == b'"' {
-            let end = self.string_end(cursor)?;
-            self.go(cursor, end + 1);
+            self.string(cursor)?;
         } else {
-            let after = self.after_other(cursor.mark(), depth)?;
+            let after = self.after_other(cursor.at, depth)?;
             *cursor = self.cursor(after);
         }
         Ok(())
@@ -485,58 +434,54 @@ impl<'a> Reader<'a> {
 
     /// The place after the value, not a string, that is next.
     #[inline(never)]
-    fn after_other(&self, mark: Mark, depth: u32) -> Read<Mark> {
-        let mut cursor = self.cursor(mark);
+    fn after_other(&self, at: usize, depth: u32) -> Read<usize> {
+        let mut cursor = self.cursor(at);
         if matches!(cursor.byte, b'{' | b'[') {
             cursor = self.after_container(cursor, depth)?;
         } else {
             self.scalar(&mut cursor)?;
         }
-        Ok(cursor.mark())
+        Ok(cursor.at)
     }
 
     /// The place after the container that is next.
     #[inline(always)]
     fn after_container(&self, mut cursor: Cursor, depth: u32) -> Read<Cursor> {
-        let reader = *self;
         let mut around = Levels { bits: [0; LEVELS / 64], top: 0 };
         // Of the innermost container.
         let mut object = false;
         loop {
             // A value is next.
             match cursor.byte {
-                b'"' => {
-                    let end = reader.string_end(&mut cursor)?;
-                    reader.go(&mut cursor, end + 1);
-                }
+                b'"' => _ = self.string(&mut cursor)?,
                 bracket @ (b'{' | b'[') => {
                     around.push(object);
                     object = bracket == b'{';
-                    reader.open(&mut cursor, depth + around.top as u32)?;
+                    self.open(&mut cursor, depth + around.top as u32)?;
                     if cursor.byte != bracket + 2 {
                         if object {
-                            reader.skip_key(&mut cursor)?;
+                            self.key(&mut cursor)?;
                         }
                         continue;
                     }
                 }
-                _ => reader.scalar(&mut cursor)?,
+                _ => self.scalar(&mut cursor)?,
             }
             // A value has ended, or a container is empty: go on, or close.
             loop {
-                reader.space(&mut cursor);
+                self.space(&mut cursor);
                 let next = cursor.at + 1;
                 if cursor.byte == b',' {
-                    reader.go_to_token(&mut cursor, next);
+                    self.go_to_token(&mut cursor, next);
                     if object {
-                        reader.skip_key(&mut cursor)?;
+                        self.key(&mut cursor)?;
                     }
                     break;
                 }
                 if cursor.byte != if object { b'}' } else { b']' } {
                     return Err(Broken::Json);
                 }
-                reader.go(&mut cursor, next);
+                self.go(&mut cursor, next);
                 object = around.pop();
                 if around.top == 0 {
                     return Ok(cursor);
@@ -553,12 +498,6 @@ fn space_end(record: &[u8], mut at: usize) -> usize {
         at += 1;
     }
     at
-}
-
-#[inline(never)]
-fn has_escape(escapes: &[u32], start: usize, end: usize) -> bool {
-    let next = escapes.partition_point(|at| (*at as usize) < start);
-    escapes.get(next).is_some_and(|at| (*at as usize) < end)
 }
 
 /// The end of the number, `true`, `false` or `null` at `at`.

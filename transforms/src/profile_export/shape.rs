@@ -1,13 +1,13 @@
 //! Shape: the records of a feed mostly differ in their values only. What they share (brackets, keys, white space) is kept from records
 //! that `profile.rs` has read; where it comes again, it is compared instead of being parsed.
-//! In: a record and its index; after careful reading, what was found.  Out: what careful reading would find, or that the shape is new.
+//! In: a record; after careful reading, what was found.  Out: what careful reading would find, or that the shape is new.
 //! Holds: a tree of pieces; shapes that begin alike share their beginning. Bounded by the numbers below.
-//! Never: takes a value on trust: the index has checked the strings, numbers are read, and so are the two sections.
+//! Never: takes a value on trust: strings and numbers are read, and so are the two sections.
 
 use super::copy::Copied;
 use super::event::{Event, SectionKey, Slot, Visit};
 use super::profile::Profile;
-use super::reader::{Mark, Read, Reader, number_end};
+use super::reader::{Read, Reader, number_end};
 use super::text::same;
 
 /// When there are more shapes, pieces, or bytes in them, all are forgotten; one record may add as much again. Chosen, not measured.
@@ -33,6 +33,8 @@ pub(crate) struct Shapes {
     found: Vec<Found>,
     /// Where the pieces of the record at hand start.
     starts: Vec<usize>,
+    /// Where its strings with escapes start.
+    escaped: Vec<usize>,
     /// Records read with care since the last lesson.
     unlearned: u32,
     /// Records that shall not be tried.
@@ -47,8 +49,6 @@ struct Piece {
     /// The place of its text in `Shapes::text`.
     start: u32,
     end: u32,
-    /// How many strings are in it, all of them keys.
-    keys: u32,
     then: Then,
     /// What to try in its place.
     other: u32,
@@ -90,12 +90,13 @@ struct Place {
 
 impl Default for Shapes {
     fn default() -> Self {
-        let root = Piece { start: 0, end: 0, keys: 0, then: Then::End, other: NONE, next: NONE };
+        let root = Piece { start: 0, end: 0, then: Then::End, other: NONE, next: NONE };
         Self {
             pieces: vec![root],
             text: Vec::new(),
             found: Vec::new(),
             starts: Vec::new(),
+            escaped: Vec::new(),
             unlearned: RECORDS_PER_LESSON,
             pause: 0,
             misses: 0,
@@ -120,27 +121,33 @@ impl Shapes {
     fn walk(&mut self, reader: &Reader<'_>, profile: &mut Profile<'_>) -> Read<bool> {
         let record = reader.record();
         self.starts.clear();
-        let mut mark = Mark { at: 0, string: 0 };
+        self.escaped.clear();
+        let mut at = 0;
         let mut choice = self.pieces[ROOT].next;
         while let Some(piece) = self.pieces.get(choice as usize) {
             choice = piece.other;
             let text = &self.text[piece.start as usize..piece.end as usize];
-            if !record.get(mark.at..mark.at + text.len()).is_some_and(|next| same(next, text)) {
+            if !record.get(at..at + text.len()).is_some_and(|next| same(next, text)) {
                 continue;
             }
-            let after = Mark { at: mark.at + text.len(), string: mark.string + piece.keys as usize };
-            self.starts.push(mark.at);
+            let value = at + text.len();
+            self.starts.push(at);
             let after = match piece.then {
-                Then::String => reader.string_from(after),
-                Then::Number => number_end(record, after.at).map(|at| Mark { at, ..after }),
-                Then::Section(key) => Some(profile.section(reader, reader.token_from(after), key)?),
-                Then::End if after.at == record.len() => {
-                    return Ok(self.fill(piece.next, reader, profile.event));
+                Then::String => reader.string_from(value).map(|raw| {
+                    if raw.is_escaped() {
+                        self.escaped.push(value);
+                    }
+                    raw.end()
+                }),
+                Then::Number => number_end(record, value),
+                Then::Section(key) => Some(profile.section(reader, reader.token_from(value), key)?),
+                Then::End if value == record.len() => {
+                    return Ok(self.fill(piece.next, profile.event));
                 }
                 Then::End => None,
             };
             match after {
-                Some(after) => (mark, choice) = (after, piece.next),
+                Some(after) => (at, choice) = (after, piece.next),
                 None => _ = self.starts.pop(),
             }
         }
@@ -148,7 +155,7 @@ impl Shapes {
     }
 
     /// Puts the attributes of a shape into the event, unless one has an escape.
-    fn fill(&self, found: u32, reader: &Reader<'_>, event: &mut Event) -> bool {
+    fn fill(&self, found: u32, event: &mut Event) -> bool {
         let Some(found) = self.found.get(found as usize) else { return false };
         event.found = true;
         event.slots.copy_from_slice(&found.slots);
@@ -156,7 +163,7 @@ impl Shapes {
         found.values.iter().all(|value| {
             let (start, end) = (at(value.start), at(value.end));
             event.slots[value.node].value = Some(Copied::InRecord { start, end });
-            !reader.has_escape(start, end)
+            !self.escaped.iter().any(|at| (start..end).contains(at))
         })
     }
 
@@ -213,39 +220,35 @@ impl Shapes {
         self.starts.clear();
         let mut visits = visits.iter().peekable();
         // Where the piece starts, and what is next.
-        let (mut start, mut keys, mut next) = (0, 0, Mark { at: 0, string: 0 });
+        let (mut start, mut next) = (0, 0);
         let mut parent = ROOT;
-        while let Some(byte) = record.get(next.at) {
-            let visit = visits.next_if(|visit| visit.from.at == next.at);
+        while let Some(byte) = record.get(next) {
+            let visit = visits.next_if(|visit| visit.from == next);
             let (then, text_end, after) = if let Some(visit) = visit {
-                (Then::Section(visit.key), next.at, visit.after)
+                (Then::Section(visit.key), next, visit.after)
             } else if *byte == b'"' {
-                let after = reader.string_from(next)?;
-                if reader.is_key_end(after.at) {
-                    keys += 1;
-                    next = Mark { at: after.at + 1, ..after };
+                let end = reader.string_from(next + 1)?.end();
+                if reader.is_key_end(end) {
+                    next = end + 1;
                     continue;
                 }
-                (Then::String, next.at + 1, after)
-            } else if let Some(end) = number_end(record, next.at) {
-                (Then::Number, next.at, Mark { at: end, ..next })
+                (Then::String, next + 1, end)
+            } else if let Some(end) = number_end(record, next) {
+                (Then::Number, next, end)
             } else {
-                next.at += 1;
+                next += 1;
                 continue;
             };
-            parent = self.add(parent, &record[start..text_end], keys, then)?;
+            parent = self.add(parent, &record[start..text_end], then)?;
             self.starts.push(start);
-            (start, keys, next) = (after.at, 0, after);
-            if then == Then::String {
-                next.at += 1;
-            }
+            (start, next) = (after, after + usize::from(then == Then::String));
         }
         self.starts.push(start);
-        self.add(parent, &record[start..], keys, Then::End)
+        self.add(parent, &record[start..], Then::End)
     }
 
     /// The piece with this text after `parent`: the one that is there, or a new one.
-    fn add(&mut self, parent: usize, text: &[u8], keys: u32, then: Then) -> Option<usize> {
+    fn add(&mut self, parent: usize, text: &[u8], then: Then) -> Option<usize> {
         let mut at = self.pieces[parent].next as usize;
         for _ in 0..CHOICES_MAX {
             let Some(piece) = self.pieces.get(at) else {
@@ -253,7 +256,7 @@ impl Shapes {
                 self.text.extend_from_slice(text);
                 let (end, other) = (self.text.len() as u32, self.pieces[parent].next);
                 self.pieces[parent].next = self.pieces.len() as u32;
-                self.pieces.push(Piece { start, end, keys, then, other, next: NONE });
+                self.pieces.push(Piece { start, end, then, other, next: NONE });
                 return Some(self.pieces.len() - 1);
             };
             if piece.then == then && self.text[piece.start as usize..piece.end as usize] == *text {
@@ -269,7 +272,6 @@ impl Shapes {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::super::config::ProfileExportConfig;
-    use super::super::index::Index;
     use super::super::plan::Plan;
     use super::super::time::Timestamp;
     use super::*;
@@ -289,9 +291,7 @@ mod tests {
 
         /// The bytes of the attributes, if the record has a known shape; if not, it is a lesson.
         fn follow(&mut self, record: &str) -> Option<Vec<String>> {
-            let mut index = Index::default();
-            index.build(record.as_bytes());
-            let reader = Reader::new(record.as_bytes(), &index, 64);
+            let reader = Reader::new(record.as_bytes(), 64);
             let event = &mut self.event;
             let mut profile = Profile { plan: &self.plan, event, now: Timestamp::default() };
             profile.event.clear(self.plan.nodes.len());

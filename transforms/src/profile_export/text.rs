@@ -2,8 +2,8 @@
 //! In: positions found by `reader.rs`.  Out: slices, and names in platform spelling.
 //! Never: owns bytes. A string without escapes stays in the record; one with escapes is decoded once into the arena.
 
-use super::index::code_unit;
 use super::reader::Raw;
+use super::strings::code_unit;
 
 /// Set in [`Text`]'s end when the characters are in the arena and not in the record.
 const IN_ARENA: u32 = 1 << 31;
