@@ -3,6 +3,8 @@
 //! Holds: one incomplete line, at most `max_line_bytes` and one read of it.
 //! Never: cuts a line, copies a line more than once, keeps a line that is too long (it is told with place and length).
 
+use std::ops::Range;
+
 use afluente_pipeline::spare::Spares;
 use bytes::Bytes;
 use memchr::{memchr, memchr_iter, memmem, memrchr};
@@ -35,12 +37,22 @@ impl Delimiter {
         }
     }
 
-    /// All of them that follow each other from the beginning of `text`.
-    fn find_all(&self, text: &[u8]) -> Vec<usize> {
+    /// The places of the lines of `text`, without their ends; the last one may have none.
+    fn split(&self, text: &[u8]) -> Vec<Range<usize>> {
+        let mut lines = Vec::new();
+        let mut start = 0;
+        let mut add = |end: usize| {
+            lines.push(start..start + self.trim(&text[start..end]).len());
+            start = end + self.len();
+        };
         match &*self.0 {
-            [byte] => memchr_iter(*byte, text).collect(),
-            many => memmem::find_iter(text, many).collect(),
+            [byte] => memchr_iter(*byte, text).for_each(&mut add),
+            many => memmem::find_iter(text, many).for_each(&mut add),
         }
+        if start < text.len() {
+            lines.push(start..start + self.trim(&text[start..]).len());
+        }
+        lines
     }
 
     /// The last delimiter of those that follow each other from the beginning of `text`.
@@ -196,15 +208,13 @@ impl LineBuffer {
     }
 }
 
-/// Whole lines that were read together. Where they end is looked for as soon as they are read, by whoever read them: the bytes are in that
-/// processor's cache, and who takes the lines apart later need not touch them.
+/// Whole lines that were read together. Where they begin and end is looked for as soon as they are read, by whoever read them: the bytes are in
+/// that processor's cache, and who takes the lines apart later does not touch them.
 #[derive(Clone, Debug)]
 pub(crate) struct Chunk {
     bytes: Bytes,
-    /// Where the delimiters begin in `bytes`.
-    ends: std::vec::IntoIter<usize>,
-    /// Bytes of `bytes` that were given out.
-    taken: usize,
+    /// The lines that were not given out, without their ends.
+    lines: std::vec::IntoIter<Range<usize>>,
     offset: u64,
     /// A line before these that was too long.
     too_long: Option<TooLong>,
@@ -228,12 +238,12 @@ pub(crate) enum Line {
 
 impl Chunk {
     fn new(bytes: Bytes, offset: u64, too_long: Option<TooLong>, delimiter: &Delimiter) -> Self {
-        Self { ends: delimiter.find_all(&bytes).into_iter(), bytes, taken: 0, offset, too_long }
+        Self { lines: delimiter.split(&bytes).into_iter(), bytes, offset, too_long }
     }
 
     /// Where the next line begins in the stream.
     pub(crate) fn position(&self) -> u64 {
-        self.offset + self.taken as u64
+        self.offset + self.lines.as_slice().first().map_or(self.bytes.len(), |line| line.start) as u64
     }
 
     /// Bytes that were read, those of a line that was too long not counted.
@@ -243,7 +253,7 @@ impl Chunk {
 
     /// Whether all lines were given out.
     pub(crate) fn is_done(&self) -> bool {
-        self.taken == self.bytes.len() && self.too_long.is_none()
+        self.lines.len() == 0 && self.too_long.is_none()
     }
 
     /// The next line.
@@ -252,25 +262,15 @@ impl Chunk {
         if let Some(too_long) = self.too_long.take() {
             return Some(Line::TooLong(too_long));
         }
-        let rest = &self.bytes[self.taken..];
-        if rest.is_empty() {
-            return None;
-        }
-        let offset = self.position();
-        let (line, step) = match self.ends.next() {
-            Some(end) => (&rest[..end - self.taken], end - self.taken + rules.delimiter.len()),
-            None => (rest, rest.len()),
-        };
-        let length = rules.delimiter.trim(line).len();
-        let line = if length == 0 {
+        let line = self.lines.next()?;
+        let offset = self.offset + line.start as u64;
+        Some(if line.is_empty() {
             Line::Empty
-        } else if length > rules.max_line_bytes {
-            Line::TooLong(TooLong { offset, bytes: length as u64 })
+        } else if line.len() > rules.max_line_bytes {
+            Line::TooLong(TooLong { offset, bytes: line.len() as u64 })
         } else {
-            Line::Record { offset, bytes: self.bytes.slice(self.taken..self.taken + length) }
-        };
-        self.taken += step;
-        Some(line)
+            Line::Record { offset, bytes: self.bytes.slice(line) }
+        })
     }
 }
 
