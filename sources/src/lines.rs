@@ -116,6 +116,12 @@ impl LineBuffer {
         Self { rules, buffer: Vec::new(), offset, searched: 0, skipping: None, spares }
     }
 
+    /// Gives back what is not needed to wait for more: of a thousand files most are at their end.
+    pub(crate) fn rest(&mut self) {
+        self.spares = Spares::new(SPARES_MAX, SPARE_BYTES_MAX);
+        self.buffer.shrink_to_fit();
+    }
+
     /// Where the next read appends what it reads; there is room for a good piece.
     pub(crate) fn space(&mut self) -> &mut Vec<u8> {
         if self.buffer.capacity() - self.buffer.len() < READ_BYTES / 4 {
@@ -394,5 +400,19 @@ mod tests {
         assert_eq!(chunk.bytes, "rest of it\n");
         assert_ne!(chunk.bytes.as_ptr(), kept);
         assert_eq!(buffer.space().as_ptr(), kept, "the buffer stays");
+    }
+
+    #[test]
+    fn a_buffer_at_rest_holds_its_incomplete_line_and_no_more() {
+        let mut buffer = LineBuffer::new(rules(b"\n", 1000), 0);
+        for _ in 0..3 {
+            buffer.space().extend(std::iter::repeat_n(b"0123456789\n", READ_BYTES / 11).flatten());
+            buffer.space().extend_from_slice(b"rest");
+            drop(buffer.take());
+        }
+        buffer.rest();
+        assert!(buffer.buffer.capacity() < 1000, "{} bytes", buffer.buffer.capacity());
+        buffer.space().extend_from_slice(b" of it\n");
+        assert_eq!(buffer.take().unwrap().bytes, "rest of it\n");
     }
 }

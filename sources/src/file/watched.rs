@@ -91,7 +91,9 @@ impl Watched {
             read => read?,
         };
         if read == 0 {
-            self.at_end = true;
+            if std::mem::replace(&mut self.at_end, true) {
+                self.lines.rest();
+            }
             let size = self.opened.file.metadata()?.len();
             return Ok(if size < position { Step::Truncated } else { Step::End });
         }
