@@ -1,7 +1,7 @@
 //! Component: `profile_export` as a transform of the pipeline.
 //! In: arrays of events; the record is the `message` of an event made of plain bytes, else the event's own JSON text.
 //! Out: exports by the primary output, with the profile's key as their partition key; dropped records by the port `dropped`.
-//! Holds: one buffer for all outputs of an array; an export is a slice of it.
+//! Holds: one buffer for all outputs of an array; an export is a slice of it. When nobody holds one any more, it is used again.
 //! Never: maps (see `mapper.rs`), prints a record.
 
 use std::ops::Range;
@@ -10,9 +10,10 @@ use afluente_pipeline::component::{
     ComponentDescription, ComponentKind, DataType, Input, TransformConfig, TransformContext, TransformOutput,
 };
 use afluente_pipeline::event::{Event, EventArray, LogEvent, ObjectMap, Raw, Value};
+use afluente_pipeline::spare::Spares;
 use afluente_pipeline::transform::{SyncTransform, Transform, TransformOutputsBuf};
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use metrics::{Counter, Gauge};
 
 use super::{
@@ -24,6 +25,9 @@ pub const DROPPED_PORT: &str = "dropped";
 /// Fields of an event of that output: the record's bytes, and why it was dropped.
 const RECORD_FIELD: &str = "message";
 const REASON_FIELD: &str = "reason";
+/// Buffers of outputs that are remembered after they were given away, and their bytes. Chosen, not measured.
+const SPARES_MAX: usize = 8;
+const SPARE_BYTES_MAX: usize = 4 << 20;
 
 afluente_pipeline::inventory::submit! {
     ComponentDescription {
@@ -77,13 +81,15 @@ struct ProfileExport {
     mapper: Mapper,
     telemetry: Telemetry,
     places: Vec<Place>,
+    spares: Spares,
 }
 
 impl ProfileExport {
     fn new(config: ProfileExportConfig, id: String) -> Result<Self, super::ConfigError> {
         let mapper = config.compile()?;
         let telemetry = Telemetry::new(&id);
-        Ok(Self { config, id, mapper, telemetry, places: Vec::new() })
+        let spares = Spares::new(SPARES_MAX, SPARE_BYTES_MAX);
+        Ok(Self { config, id, mapper, telemetry, places: Vec::new(), spares })
     }
 }
 
@@ -107,8 +113,8 @@ impl SyncTransform for ProfileExport {
         let now = if self.mapper.needs_clock() { now() } else { Timestamp::from_unix_nanos(0) };
         let input_bytes: usize = logs.iter().map(raw_bytes).sum();
         // Outputs are smaller than their inputs as a rule; the buffer grows if not.
-        let mut outputs = BytesMut::with_capacity(input_bytes / 4 * 3 + 64);
-        let mut keys = BytesMut::with_capacity(logs.len() * 48);
+        let mut outputs = self.spares.take(input_bytes);
+        let mut keys = Vec::with_capacity(logs.len() * 48);
         let mut skipped = 0;
         for log in logs {
             let (output_start, key_start) = (outputs.len(), keys.len());
@@ -131,7 +137,7 @@ impl SyncTransform for ProfileExport {
                 Outcome::Dropped(reason) => output.push(Some(DROPPED_PORT), dropped(log, reason)),
             }
         }
-        let (outputs, keys) = (outputs.freeze(), keys.freeze());
+        let (outputs, keys) = (self.spares.give(outputs), Bytes::from(keys));
         let exports = output.primary_mut();
         exports.reserve(self.places.len());
         for Place { output, key, log } in self.places.drain(..) {

@@ -2,8 +2,6 @@
 //! In: bytes and the time.  Out: output bytes and the profile's key, appended to the caller's buffers; counters.
 //! Never: allocates per event in the steady state (a lesson of `shape.rs` apart); reads a clock; logs.
 
-use bytes::BufMut;
-
 use super::event::Event;
 use super::identities;
 use super::outcome::{Counters, DropReason, Outcome};
@@ -46,26 +44,17 @@ impl Mapper {
     /// (`<namespace in lower case>:<id>`, section 8.3) to `key`; an event without a key leaves `key` as it is.
     ///
     /// `now` matters only if [`Mapper::needs_clock`].
-    pub fn map(
-        &mut self,
-        record: &[u8],
-        now: Timestamp,
-        out: &mut impl BufMut,
-        key: &mut impl BufMut,
-    ) -> Outcome {
-        let outcome = self.run(record, now);
+    pub fn map(&mut self, record: &[u8], now: Timestamp, out: &mut Vec<u8>, key: &mut Vec<u8>) -> Outcome {
+        let outcome = self.run(record, now, out);
         self.counters.count(outcome);
-        if outcome == Outcome::Export {
-            out.put_slice(self.render.written());
-            if let Some((namespace, identity)) = identities::key(&self.event, &self.plan, record) {
-                let Event { lower, arena, .. } = &mut self.event;
-                lower.clear();
-                lower.extend_from_slice(namespace.name.of(record, arena));
-                lower.make_ascii_lowercase();
-                lower.push(b':');
-                lower.extend_from_slice(identity.id.of(record, arena));
-                key.put_slice(lower);
-            }
+        if outcome == Outcome::Export
+            && let Some((namespace, identity)) = identities::key(&self.event, &self.plan, record)
+        {
+            let start = key.len();
+            key.extend_from_slice(namespace.name.of(record, &self.event.arena));
+            key[start..].make_ascii_lowercase();
+            key.push(b':');
+            key.extend_from_slice(identity.id.of(record, &self.event.arena));
         }
         if record.len() > KEPT_SCRATCH_BYTES {
             self.shrink();
@@ -73,13 +62,13 @@ impl Mapper {
         outcome
     }
 
-    fn run(&mut self, record: &[u8], now: Timestamp) -> Outcome {
+    fn run(&mut self, record: &[u8], now: Timestamp, out: &mut Vec<u8>) -> Outcome {
         match self.read(record, now) {
             Err(reason) => Outcome::Dropped(reason),
             Ok(()) => {
                 let outcome = self.triggers.decide(&self.event, &self.plan, record);
                 if outcome == Outcome::Export {
-                    self.render.write(&self.event, &self.plan, record);
+                    self.render.write(&self.event, &self.plan, record, out);
                 }
                 outcome
             }
@@ -139,7 +128,6 @@ impl Mapper {
 
     fn shrink(&mut self) {
         self.event.shrink(KEPT_SCRATCH_BYTES);
-        self.render.shrink(KEPT_SCRATCH_BYTES);
     }
 
     /// Whether `map` looks at `now`. If not, the caller need not ask the clock.

@@ -19,6 +19,8 @@ pub(crate) const SEGMENT_MEMBERSHIP: u32 = u32::MAX;
 pub(crate) const IDENTITY_MAP: u32 = u32::MAX - 1;
 /// The node of the profile itself.
 pub(crate) const ROOT: u32 = 0;
+/// What stands between a membership's fields and the id of the next one.
+pub(crate) const MEMBERSHIP_END: &[u8; 3] = b"},\"";
 
 /// How names and arrays are treated.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +44,8 @@ pub(crate) struct Plan {
     /// Configured segment namespaces in lower case, each with its entry of `segment_ids`.
     pub(crate) segment_namespaces: NameTable,
     pub(crate) segment_ids: Vec<NameTable>,
-    /// The end of a mapped membership in the output, from after the status: times and name, both with a comma before.
+    /// The end of a mapped membership in the output, from after the status: times and name, both with a comma before, and then
+    /// [`MEMBERSHIP_END`].
     pub(crate) mapped: Vec<Box<[u8]>>,
     pub(crate) scope_mapped: bool,
     pub(crate) existing_as_realized: bool,
@@ -416,6 +419,7 @@ fn membership_tail(segment: &Segment, config: &ProfileExportConfig) -> Box<[u8]>
         escape_into(name.as_bytes(), &mut tail);
         tail.push(b'"');
     }
+    tail.extend_from_slice(MEMBERSHIP_END);
     tail.into()
 }
 

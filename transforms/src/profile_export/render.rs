@@ -4,16 +4,13 @@
 
 use super::copy::Copied;
 use super::event::{Event, Membership, NOT_MAPPED, Status};
-use super::plan::{Node, Plan, ROOT, Step};
+use super::plan::{MEMBERSHIP_END, Node, Plan, ROOT, Step};
 use super::text::Text;
-use super::write::{LONG_BYTES, SHORT_BYTES, Writer};
+use super::write::{LONG_BYTES, SHORT_BYTES, TINY_BYTES, escape_into, part};
 
-/// The output, and scratch that is kept between records.
+/// Scratch that is kept between records.
 #[derive(Debug, Default)]
 pub(crate) struct Render {
-    /// Bytes past `len` are garbage.
-    buffer: Vec<u8>,
-    len: usize,
     /// Nodes whose objects have been entered.
     entered: Vec<u32>,
     /// A name in lower case.
@@ -34,39 +31,14 @@ pub(crate) fn copied<'a>(value: Copied, event: &'a Event, record: &'a [u8]) -> &
 }
 
 impl Render {
-    pub(crate) fn written(&self) -> &[u8] {
-        &self.buffer[..self.len]
-    }
-
-    /// Gives memory back that a giant record left behind.
-    pub(crate) fn shrink(&mut self, most: usize) {
-        if self.buffer.len() > most {
-            self.buffer.truncate(most);
-            self.buffer.shrink_to_fit();
-            self.len = 0;
-        }
-    }
-
-    /// Writes the event.
-    pub(crate) fn write(&mut self, event: &Event, plan: &Plan, record: &[u8]) {
+    /// Appends the event's output.
+    pub(crate) fn write(&mut self, event: &Event, plan: &Plan, record: &[u8], out: &mut Vec<u8>) {
         if plan.steps.is_none() {
             self.order_attributes(event, plan);
         }
-        // Mostly the output is shorter than the record; names of mapped segments can make it longer.
-        let mut room = record.len() + 256;
-        loop {
-            if self.buffer.len() < room {
-                self.buffer.resize(room.next_power_of_two(), 0);
-            }
-            let steps = plan.steps.as_ref().unwrap_or(&self.steps);
-            let whole = self.buffer.len();
-            let pen = Pen { event, plan, record, lower: &mut self.lower, out: Writer::new(&mut self.buffer) };
-            if let Some(left) = pen.write(steps, &mut self.entered) {
-                self.len = whole - left;
-                return;
-            }
-            room = whole * 2;
-        }
+        let steps = plan.steps.as_ref().unwrap_or(&self.steps);
+        let pen = Pen { event, plan, record, lower: &mut self.lower, out };
+        pen.write(steps, &mut self.entered);
     }
 
     /// Makes the steps for an event in which an attribute's place depends on which others exist: an object stands where
@@ -112,28 +84,34 @@ impl Render {
     }
 }
 
+/// How statuses but `Other` are written, and how long that is: which one comes is not guessed by a jump.
+const WORDS: [(&[u8; TINY_BYTES], usize); 3] =
+    [(b"realized\"       ", 9), (b"existing\"       ", 9), (b"exited\"         ", 7)];
+
 /// What writes one event.
 struct Pen<'a> {
     event: &'a Event,
     plan: &'a Plan,
     record: &'a [u8],
     lower: &'a mut Vec<u8>,
-    out: Writer<'a>,
+    out: &'a mut Vec<u8>,
 }
 
 impl Pen<'_> {
     #[inline(never)]
-    fn write(self, steps: &[Step], entered: &mut Vec<u32>) -> Option<usize> {
-        // A variable of this function, or the writer would be kept in memory instead of in registers.
-        let mut pen = self;
-        pen.out.fixed(b"{");
-        pen.attributes(steps, entered);
-        pen.out.fixed(b"\"segmentMembership\":{");
-        pen.memberships();
-        pen.out.fixed(b"},\"identityMap\":{");
-        pen.identities();
-        pen.out.fixed(b"}}");
-        pen.out.finish()
+    fn write(mut self, steps: &[Step], entered: &mut Vec<u32>) {
+        self.put(b"{");
+        self.attributes(steps, entered);
+        self.put(b"\"segmentMembership\":{");
+        self.memberships();
+        self.put(b"},\"identityMap\":{");
+        self.identities();
+        self.put(b"}}");
+    }
+
+    #[inline(always)]
+    fn put(&mut self, bytes: &[u8]) {
+        self.out.extend_from_slice(bytes);
     }
 
     /// Writes the attributes, with a comma at the end if there are any. An object's key is written with the first value
@@ -159,24 +137,24 @@ impl Pen<'_> {
                     let Some(value) = self.event.slots[node as usize].value else { continue };
                     for node in &entered[written..] {
                         let key = &self.plan.nodes[*node as usize].key;
-                        self.out.part::<SHORT_BYTES>(key, skip, key.len() - Node::PADDING);
+                        part::<SHORT_BYTES>(key, skip, key.len() - Node::PADDING, self.out);
                         skip = 1;
                     }
                     written = entered.len();
                     let key = &self.plan.nodes[node as usize].key;
                     // Without the bracket.
-                    self.out.part::<SHORT_BYTES>(key, skip, key.len() - Node::PADDING - 1);
+                    part::<SHORT_BYTES>(key, skip, key.len() - Node::PADDING - 1, self.out);
                     match value {
                         Copied::InRecord { start, end } => {
-                            self.out.part::<SHORT_BYTES>(self.record, start, end)
+                            part::<SHORT_BYTES>(self.record, start, end, self.out)
                         }
-                        Copied::InBuffer { .. } => self.out.put(copied(value, self.event, self.record)),
+                        Copied::InBuffer { .. } => self.put(copied(value, self.event, self.record)),
                     }
                     skip = 0;
                 }
                 Step::Leave => {
                     if written == entered.len() {
-                        self.out.fixed(b"}");
+                        self.put(b"}");
                         written -= 1;
                         skip = 0;
                     }
@@ -185,16 +163,16 @@ impl Pen<'_> {
             }
         }
         if skip == 0 {
-            self.out.fixed(b",");
+            self.put(b",");
         }
     }
 
     #[inline(always)]
     fn text(&mut self, text: Text) {
         if text.is_in_arena() {
-            self.out.escaped(text.of(self.record, &self.event.arena));
+            escape_into(text.of(self.record, &self.event.arena), self.out);
         } else {
-            self.out.part::<SHORT_BYTES>(self.record, text.start(), text.end());
+            part::<SHORT_BYTES>(self.record, text.start(), text.end(), self.out);
         }
     }
 
@@ -211,55 +189,56 @@ impl Pen<'_> {
                 }
                 if first {
                     if !first_namespace {
-                        self.out.fixed(b",");
+                        self.put(b",");
                     }
-                    self.out.fixed(b"\"");
+                    self.put(b"\"");
                     self.text(namespace.name);
-                    self.out.fixed(b"\":{\"");
-                } else {
-                    self.out.fixed(b",\"");
+                    self.put(b"\":{\"");
                 }
                 first = false;
                 self.membership(membership);
             }
             if !first {
-                self.out.fixed(b"}");
+                // Another membership does not follow.
+                self.out.truncate(self.out.len() - b",\"".len());
+                self.put(b"}");
                 first_namespace = false;
             }
         }
     }
 
-    /// Writes a membership after the opening quote of its id.
+    /// Writes a membership after the opening quote of its id, up to that of another's.
     #[inline(always)]
     fn membership(&mut self, membership: &Membership) {
         const STATUS: &[u8; 12] = b"\",\"status\":\"";
         if membership.in_order {
             let (start, end) = (membership.id.start(), membership.time.end() + STATUS.len());
-            self.out.part::<LONG_BYTES>(self.record, start, end);
+            part::<LONG_BYTES>(self.record, start, end, self.out);
         } else {
             self.text(membership.id);
             if membership.time.is_none() {
-                self.out.fixed(b"\":{\"status\":\"");
+                self.put(b"\":{\"status\":\"");
             } else {
-                self.out.fixed(b"\":{\"lastQualificationTime\":\"");
+                self.put(b"\":{\"lastQualificationTime\":\"");
                 self.text(membership.time);
-                self.out.fixed(STATUS);
+                self.put(STATUS);
             }
         }
-        match membership.status {
-            Status::Existing if !self.plan.existing_as_realized => self.out.fixed(b"existing\""),
-            Status::Realized | Status::Existing => self.out.fixed(b"realized\""),
-            Status::Exited => self.out.fixed(b"exited\""),
-            Status::Other => {
+        let word = match membership.status {
+            Status::Existing if self.plan.existing_as_realized => Status::Realized,
+            status => status,
+        };
+        match WORDS.get(word as usize) {
+            Some((word, length)) => part::<TINY_BYTES>(*word, 0, *length, self.out),
+            None => {
                 self.text(membership.word);
-                self.out.fixed(b"\"");
+                self.put(b"\"");
             }
         }
         match self.plan.mapped.get(membership.mapped as usize) {
-            Some(tail) if !tail.is_empty() => self.out.put(tail),
-            _ => {}
+            Some(tail) => self.put(tail),
+            None => self.put(MEMBERSHIP_END),
         }
-        self.out.fixed(b"}");
     }
 
     #[inline(always)]
@@ -280,33 +259,42 @@ impl Pen<'_> {
                     continue;
                 }
                 if open == Some(leader) {
-                    self.out.fixed(b",{\"id\":\"");
-                } else {
-                    if open.is_some() {
-                        self.out.fixed(b"],");
-                    }
-                    open = Some(leader);
-                    self.out.fixed(b"\"");
-                    self.identity_namespace(namespaces[leader as usize].name);
-                    self.out.fixed(b"\":[{\"id\":\"");
+                    self.put(b",{\"id\":\"");
+                    self.text(identity.id);
+                    self.put(b"\"}");
+                    continue;
                 }
-                self.text(identity.id);
-                self.out.fixed(b"\"}");
+                if open.is_some() {
+                    self.put(b"],");
+                }
+                open = Some(leader);
+                self.put(b"\"");
+                self.first_identity(namespaces[leader as usize].name, identity.id);
+                self.put(b"\"}");
             }
         }
         if open.is_some() {
-            self.out.fixed(b"]");
+            self.put(b"]");
         }
     }
 
+    /// Writes a namespace's name, what comes between, and its first id.
     #[inline(always)]
-    fn identity_namespace(&mut self, name: Text) {
-        if !self.plan.lower_namespaces {
-            return self.text(name);
+    fn first_identity(&mut self, name: Text, id: Text) {
+        const BETWEEN: &[u8; 10] = b"\":[{\"id\":\"";
+        let in_record = !name.is_in_arena() && !id.is_in_arena();
+        if self.plan.lower_namespaces {
+            self.lower.clear();
+            self.lower.extend_from_slice(name.of(self.record, &self.event.arena));
+            self.lower.make_ascii_lowercase();
+            escape_into(self.lower, self.out);
+        } else if in_record && id.start() == name.end() + BETWEEN.len() {
+            // No other text of this length can stand there.
+            return part::<LONG_BYTES>(self.record, name.start(), id.end(), self.out);
+        } else {
+            self.text(name);
         }
-        self.lower.clear();
-        self.lower.extend_from_slice(name.of(self.record, &self.event.arena));
-        self.lower.make_ascii_lowercase();
-        self.out.escaped(self.lower);
+        self.put(BETWEEN);
+        self.text(id);
     }
 }

@@ -142,14 +142,15 @@ fn word(bytes: &[u8]) -> u64 {
     }
 }
 
-/// Equality without a call for names of up to 16 bytes.
+/// Equality without a call, 16 bytes at a time: names and keys are short.
 #[inline(always)]
 pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
     if a.len() != b.len() {
         return false;
     }
-    if a.len() > 16 {
-        return word(a) == word(b) && a == b;
+    if let (Some(a_end), Some(b_end)) = (a.last_chunk::<16>(), b.last_chunk::<16>()) {
+        return a.as_chunks::<16>().0.iter().zip(b.as_chunks::<16>().0).all(|(a, b)| a == b)
+            && a_end == b_end;
     }
     match (a.last_chunk::<8>(), b.last_chunk::<8>()) {
         (Some(a_end), Some(b_end)) => a_end == b_end && word(a) == word(b),

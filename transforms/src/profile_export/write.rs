@@ -1,91 +1,23 @@
-//! Write: JSON text into a buffer of fixed length, so that short copies are a few moves of fixed size and what is left of it stays in
-//! registers.
-//! In: slices and constants.  Out: how much was written, or that it did not fit; then the caller tries again with more room.
+//! Write: JSON text at the end of a buffer, so that short copies are a few moves of fixed size.
+//! In: slices and constants.  Out: the same, appended.
 //! Never: escapes more than JSON needs (specification, 4.5).
 
-/// Usual lengths of parts: of a key, a time or an id; and of a membership up to its status.
+/// Usual lengths of parts: of a status; of a key, a time or an id; and of a membership up to its status.
+pub(crate) const TINY_BYTES: usize = 16;
 pub(crate) const SHORT_BYTES: usize = 48;
 pub(crate) const LONG_BYTES: usize = 112;
 
-/// The unwritten rest of a buffer. Once something has not fitted, it is empty.
-pub(crate) struct Writer<'b> {
-    rest: &'b mut [u8],
-    full: bool,
-}
-
-impl<'b> Writer<'b> {
-    pub(crate) fn new(buffer: &'b mut [u8]) -> Self {
-        Self { rest: buffer, full: false }
-    }
-
-    /// How many bytes of the buffer are left, unless something did not fit.
-    pub(crate) fn finish(self) -> Option<usize> {
-        (!self.full).then_some(self.rest.len())
-    }
-
-    #[inline(always)]
-    pub(crate) fn put(&mut self, bytes: &[u8]) {
-        match std::mem::take(&mut self.rest).split_at_mut_checked(bytes.len()) {
-            Some((slot, rest)) => {
-                slot.copy_from_slice(bytes);
-                self.rest = rest;
-            }
-            None => self.full = true,
+/// Appends `whole[start..end]`. Up to `N` bytes are copied with moves of fixed size; what comes too much is cut off again.
+#[inline(always)]
+pub(crate) fn part<const N: usize>(whole: &[u8], start: usize, end: usize, out: &mut Vec<u8>) {
+    let length = end - start;
+    match whole.get(start..).and_then(|rest| rest.first_chunk::<N>()) {
+        Some(from) if length <= N => {
+            out.extend_from_slice(from);
+            out.truncate(out.len() - (N - length));
         }
+        _ => out.extend_from_slice(&whole[start..end]),
     }
-
-    /// Writes a constant.
-    #[inline(always)]
-    pub(crate) fn fixed<const N: usize>(&mut self, bytes: &[u8; N]) {
-        match std::mem::take(&mut self.rest).split_first_chunk_mut::<N>() {
-            Some((slot, rest)) => {
-                *slot = *bytes;
-                self.rest = rest;
-            }
-            None => self.full = true,
-        }
-    }
-
-    /// Writes `whole[start..end]`. Up to `N` bytes are copied with moves of fixed size, garbage after the end included.
-    #[inline(always)]
-    pub(crate) fn part<const N: usize>(&mut self, whole: &[u8], start: usize, end: usize) {
-        let from = whole.get(start..).and_then(|rest| rest.first_chunk::<N>());
-        if let Some(from) = from
-            && let Some(to) = self.rest.first_chunk_mut::<N>()
-            && end - start <= N
-        {
-            *to = *from;
-            self.rest = &mut std::mem::take(&mut self.rest)[end - start..];
-        } else {
-            self.put(&whole[start..end]);
-        }
-    }
-
-    /// Writes text that may need escapes, without quotes.
-    #[inline(always)]
-    pub(crate) fn escaped(&mut self, text: &[u8]) {
-        match escape_into_slice(text, self.rest) {
-            Some(written) => self.rest = &mut std::mem::take(&mut self.rest)[written..],
-            None => {
-                self.rest = &mut [];
-                self.full = true;
-            }
-        }
-    }
-}
-
-/// Writes text with escapes; gives its length, if it fits.
-#[inline(never)]
-fn escape_into_slice(text: &[u8], buffer: &mut [u8]) -> Option<usize> {
-    let (mut at, mut fits) = (0, true);
-    escape_with(text, |piece| match buffer.get_mut(at..at + piece.len()) {
-        Some(slot) => {
-            slot.copy_from_slice(piece);
-            at += piece.len();
-        }
-        None => fits = false,
-    });
-    fits.then_some(at)
 }
 
 /// Appends text with JSON's escapes, without quotes.
