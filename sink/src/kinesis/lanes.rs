@@ -1,10 +1,13 @@
 //! Lanes: where records that may be sent wait, a throttled shard's apart from the rest.
 //! In: records that passed the gate. Out: the next records that fit a request, none of them faster than their shard takes.
-//! Holds: one free lane, one lane for each shard that is being paced, a meter for every shard seen.
+//! Holds: one free lane, one lane for each shard that is being paced, a meter for every shard seen. Shards that cannot be told apart (a stream
+//! that ignores keys; nothing known yet) are metered and paced together, by how many they are.
 //! Never: sends, decides on order; a wrong guess of a shard costs pace, not correctness.
 
+use std::time::Duration;
+
 use super::lane::Lane;
-use super::meter::Meter;
+use super::meter::{Book, Meter};
 use super::record::{Moment, RecordId, Records};
 use super::shard_list::ListedShard;
 use super::shard_map::{Learned, ShardIndex, ShardMap, key_hash};
@@ -14,6 +17,9 @@ use super::throttle::Pace;
 const LEARN_FIRST: u32 = 2000;
 /// After that, one in this many; while lanes are paced, every one.
 const LEARN_EVERY: u32 = 32;
+/// A shard is one of the stream's as long as it stored something this shortly before the newest record that was stored. One that was split
+/// or merged away stores nothing more. Chosen.
+const PRESENT: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 struct Paced {
@@ -117,6 +123,8 @@ impl Lanes {
         for paced in &mut self.paced {
             ids.extend(paced.lane.drain());
         }
+        // All are empty; on a stream that ignores keys they are one.
+        self.paced.dedup_by_key(|paced| paced.shard);
         // Ids do not tell age; arrival does.
         ids.sort_by_key(|id| records.get(*id as usize).map(|record| record.entered));
         for id in ids {
@@ -128,6 +136,20 @@ impl Lanes {
     pub fn stored(&mut self, now: Moment, shard: ShardIndex, count: u32, bytes: u64) {
         self.meter(shard).stored(now, count, bytes);
         self.unknown.stored(now, count, bytes);
+    }
+
+    /// Counts the shards that records may land on whose shard cannot be told.
+    fn count_shards(&mut self) {
+        let newest = self.unknown.stored_at;
+        let present = self.meters.iter().filter(|meter| meter.stored_at + PRESENT > newest).count();
+        let book = Book::of(present);
+        if self.unknown.book == book {
+            return;
+        }
+        self.unknown.book = book;
+        for paced in self.paced.iter_mut().filter(|paced| paced.shard.is_none()) {
+            paced.pace.counted(book);
+        }
     }
 
     fn meter(&mut self, shard: ShardIndex) -> &mut Meter {
@@ -165,6 +187,7 @@ impl Lanes {
                 // No lane can be told from another any more: one pace for the stream.
                 for paced in &mut self.paced {
                     paced.shard = None;
+                    paced.pace = Pace::start(now, &mut self.unknown);
                 }
                 self.stale = true;
             }
@@ -212,6 +235,7 @@ impl Lanes {
     /// Records that may be taken at `now`, as far as a full request is concerned: counted up to `room`.
     pub fn available(&mut self, now: Moment, room: Room, records: &mut Records) -> Room {
         self.settle_places(records);
+        self.count_shards();
         let before = self.paced.len();
         for paced in &mut self.paced {
             paced.pace.refill(now);

@@ -1,5 +1,6 @@
 //! Meter: what did a shard take lately, and how much of what it refuses is chance?
-//! In: what the service stored and refused of one shard, and the time. Out: its rate; whether refusals say something about it.
+//! In: what the service stored and refused of one shard, or of several that share a lane, and the time. Out: its rate; whether
+//! refusals say something about it.
 //! Holds: one second, and the window that is being judged. Never: slows anything down (see `throttle.rs`), reads a clock.
 //!
 //! Some refusals have nothing to do with rate. A full shard refuses less when its lane slows down, and nothing at all below its
@@ -74,9 +75,44 @@ impl Window {
     }
 }
 
+/// What a lane's shards take in a second by the book, together: the unit of its rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Book {
+    shards: usize,
+}
+
+impl Book {
+    /// Of so many shards; of one at least.
+    pub(super) fn of(shards: usize) -> Self {
+        Self { shards: shards.max(1) }
+    }
+
+    pub(super) fn is_shared(self) -> bool {
+        self.shards > 1
+    }
+
+    pub(super) fn records(self) -> f64 {
+        self.shards as f64 * SHARD_RECORDS_PER_SEC
+    }
+
+    pub(super) fn bytes(self) -> f64 {
+        self.shards as f64 * SHARD_BYTES_PER_SEC
+    }
+}
+
+impl Default for Book {
+    fn default() -> Self {
+        Self::of(1)
+    }
+}
+
 /// What one shard stored and refused during the last second, and how much of what it refuses is chance.
 #[derive(Clone, Debug, Default)]
 pub struct Meter {
+    /// More than one shard's, for the shards of a stream that ignores keys.
+    pub(super) book: Book,
+    /// When it last stored something.
+    pub(super) stored_at: Moment,
     slots: [Slot; SLOTS],
     newest: u64,
     window: Window,
@@ -109,6 +145,7 @@ impl Meter {
         let slot = self.slot(now);
         slot.stored_records += records;
         slot.stored_bytes += bytes;
+        self.stored_at = now;
         self.count(now, records, 0);
     }
 
@@ -193,7 +230,7 @@ impl Meter {
         self.slot(now);
         let records: u32 = self.slots.iter().map(|slot| slot.stored_records).sum();
         let bytes: u64 = self.slots.iter().map(|slot| slot.stored_bytes).sum();
-        (f64::from(records) / SHARD_RECORDS_PER_SEC).max(bytes as f64 / SHARD_BYTES_PER_SEC)
+        (f64::from(records) / self.book.records()).max(bytes as f64 / self.book.bytes())
     }
 
     /// The attempts during the newest `slots` and the share of them that was refused.

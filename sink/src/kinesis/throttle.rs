@@ -1,6 +1,7 @@
 //! Throttle: may this shard's lane send now?
-//! In: what the service stored and refused of one shard, and the time. Out: tokens for records and bytes, and when there will be some.
-//! Holds: additive-increase/multiplicative-decrease of one number, the rate as a multiple of what a shard takes by the book.
+//! In: what the service stored and refused of one shard, or of several that share a lane, and the time. Out: tokens for
+//! records and bytes, and when there will be some.
+//! Holds: additive-increase/multiplicative-decrease of one number, the rate as a multiple of what its shards take by the book.
 //! Never: holds records (see `lane.rs`), sleeps, reads a clock.
 //!
 //! A lane is paced only after its shard refused something, and no longer than it has to be. The rate falls to what the
@@ -10,8 +11,7 @@
 
 use std::time::Duration;
 
-use super::limits::{SHARD_BYTES_PER_SEC, SHARD_RECORDS_PER_SEC};
-use super::meter::{Meter, SLOT, TEST};
+use super::meter::{Book, Meter, SLOT, TEST};
 use super::record::Moment;
 
 /// A lane gives a request tokens worth this long at least, so that pacing does not make tiny requests.
@@ -21,6 +21,9 @@ const QUANTUM: Duration = Duration::from_millis(20);
 const DEPTH: Duration = Duration::from_millis(250);
 /// After a refusal the rate is this much of what the shard was seen to take.
 const AFTER_REFUSAL: f64 = 0.98;
+/// The same for shards that share a lane. Chance decides how much of it each gets, and the one that got most refuses first: it has to find
+/// its way back from there. Chosen in virtual time, where 0.98 made refusals last long enough to look like chance.
+const AFTER_REFUSAL_SHARED: f64 = 0.95;
 /// One refusal never cuts the rate by more than this: a single bad moment is not the shard's rate.
 const CUT_MAX: f64 = 0.5;
 /// Growth a second right after a refusal, and how it rises with the square of the time since (1/s and 1/s³).
@@ -28,7 +31,7 @@ const GROWTH: f64 = 0.01;
 const GROWTH_RISE: f64 = 0.0025;
 /// Growth a second at most.
 const GROWTH_MAX: f64 = 0.5;
-/// Growth a second up to the book rate while it is unknown what the shard takes, because it took nothing.
+/// Growth a second up to the book rate while it is unknown what the shard takes.
 const GROWTH_BLIND: f64 = 1.0;
 /// The slowest rate: ten records a second find out whether the shard is back.
 const RATE_MIN: f64 = 0.01;
@@ -40,6 +43,7 @@ const CALM: Duration = Duration::from_secs(10);
 /// The pace of one shard's lane.
 #[derive(Clone, Debug)]
 pub struct Pace {
+    book: Book,
     rate: f64,
     records: f64,
     bytes: f64,
@@ -48,7 +52,7 @@ pub struct Pace {
     last_refusal: Moment,
     /// A test for chance: when it ends, and the rate before.
     test: Option<(Moment, f64)>,
-    /// The shard took nothing before the last cut: what it takes is unknown.
+    /// What the shard takes is unknown: it took nothing before the last cut, or has company that is new.
     blind: bool,
 }
 
@@ -59,6 +63,7 @@ impl Pace {
         // What was seen just now may hold a burst; the book rate cannot be exceeded for long.
         let rate = if seen > 0.0 { seen.clamp(CUT_MAX, 1.0) } else { 1.0 };
         Self {
+            book: meter.book,
             rate,
             records: 0.0,
             bytes: 0.0,
@@ -66,7 +71,8 @@ impl Pace {
             last_cut: now,
             last_refusal: now,
             test: None,
-            blind: false,
+            // Which of them were asked, and for how long, is not known.
+            blind: meter.book.is_shared(),
         }
     }
 
@@ -81,15 +87,25 @@ impl Pace {
         if sent <= self.last_cut + SLOT || meter.refusals_are_noise(now, self.last_cut) {
             return;
         }
-        let seen = meter.seen(now) * AFTER_REFUSAL;
+        let after = if self.book.is_shared() { AFTER_REFUSAL_SHARED } else { AFTER_REFUSAL };
+        let seen = meter.seen(now) * after;
         self.blind = seen <= 0.0;
-        self.rate = seen.clamp(self.rate * CUT_MAX, self.rate * AFTER_REFUSAL).max(RATE_MIN);
+        self.rate = seen.clamp(self.rate * CUT_MAX, self.rate * after).max(RATE_MIN);
         if meter.suspects_chance() {
             self.test = Some((now + TEST, self.rate));
             self.rate *= CUT_MAX;
         }
         self.last_cut = now;
         self.records = self.records.min(0.0);
+    }
+
+    /// The lane's shards are more or fewer than was known. It goes on as fast as it was; more shards have room that nobody has tried.
+    pub(super) fn counted(&mut self, book: Book) {
+        let part = self.book.records() / book.records();
+        self.rate *= part;
+        self.test = self.test.map(|(end, before)| (end, before * part));
+        self.blind |= part < 1.0;
+        self.book = book;
     }
 
     /// Adds the tokens of the time that has passed, and lets the rate grow.
@@ -109,7 +125,7 @@ impl Pace {
         };
         self.rate *= 1.0 + growth * passed.min(1.0);
         let depth = DEPTH.as_secs_f64();
-        let (records, bytes) = (self.rate * SHARD_RECORDS_PER_SEC, self.rate * SHARD_BYTES_PER_SEC);
+        let (records, bytes) = (self.rate * self.book.records(), self.rate * self.book.bytes());
         self.records = (self.records + records * passed).min((records * depth).max(1.0));
         self.bytes = (self.bytes + bytes * passed).min((bytes * depth).max(1.0));
     }
@@ -145,15 +161,15 @@ impl Pace {
     }
 
     fn worthwhile(&self, backlog: usize) -> f64 {
-        let quantum = self.rate * SHARD_RECORDS_PER_SEC * QUANTUM.as_secs_f64();
+        let quantum = self.rate * self.book.records() * QUANTUM.as_secs_f64();
         quantum.min(backlog as f64).max(1.0)
     }
 
     /// When `available` will say something, counted from the last refill; for a lane with `backlog` records.
     #[must_use]
     pub fn ready_at(&self, backlog: usize) -> Moment {
-        let records = (self.worthwhile(backlog) - self.records) / (self.rate * SHARD_RECORDS_PER_SEC);
-        let bytes = -self.bytes / (self.rate * SHARD_BYTES_PER_SEC);
+        let records = (self.worthwhile(backlog) - self.records) / (self.rate * self.book.records());
+        let bytes = -self.bytes / (self.rate * self.book.bytes());
         self.refilled + Duration::from_secs_f64(records.max(bytes).max(0.0)) + Duration::from_micros(100)
     }
 

@@ -1,4 +1,4 @@
-//! Promise 5 in virtual time: twice the input that eight shards take, 15 ms away, and one shard slower than the others.
+//! Promise 5 in virtual time: twice the input that eight shards take, 15 ms away, one shard slower than the others, a stream that ignores keys.
 //! In: shards with the service's two buckets each. Out: what each stored and refused once pacing has settled.
 
 use rand::Rng;
@@ -9,13 +9,15 @@ use super::*;
 
 const SHARDS: usize = 8;
 const BUDGET: usize = 45 * 1024 * 1024;
-/// Pacing has settled.
-const FROM: Duration = Duration::from_secs(5);
+/// Pacing has settled so long after the start, or after the stream has changed; what comes then counts, for so long.
+const SETTLED: Duration = Duration::from_secs(5);
+const COUNTED: Duration = Duration::from_secs(15);
 const UNTIL: Duration = Duration::from_secs(20);
 
-/// One shard: 1,000 records/s and 1 MB/s times `speed`, a second's worth of burst.
+/// One shard: 1,000 records/s and 1 MB/s times `speed`, a second's worth of burst. What it does after `from` counts.
 struct Shard {
     speed: f64,
+    from: Moment,
     records: f64,
     bytes: f64,
     seen: Moment,
@@ -25,9 +27,9 @@ struct Shard {
 }
 
 impl Shard {
-    fn new(speed: f64) -> Self {
+    fn new(speed: f64, from: Moment) -> Self {
         let (records, bytes) = (1e3 * speed, 1e6 * speed);
-        Self { speed, records, bytes, seen: Duration::ZERO, stored: 0, refused: 0, stored_bytes: 0 }
+        Self { speed, from, records, bytes, seen: Duration::ZERO, stored: 0, refused: 0, stored_bytes: 0 }
     }
 
     fn take(&mut self, now: Moment, weight: usize) -> bool {
@@ -40,7 +42,7 @@ impl Shard {
             self.records -= 1.0;
             self.bytes -= weight as f64;
         }
-        if now >= FROM {
+        if now >= self.from {
             self.stored += usize::from(granted);
             self.stored_bytes += if granted { weight } else { 0 };
             self.refused += usize::from(!granted);
@@ -50,23 +52,58 @@ impl Shard {
 
     /// The share of what it can take that it stored, whichever of its two limits binds.
     fn used(&self) -> f64 {
-        let secs = (UNTIL - FROM).as_secs_f64() * self.speed;
+        let secs = COUNTED.as_secs_f64() * self.speed;
         (self.stored as f64 / (1e3 * secs)).max(self.stored_bytes as f64 / (1e6 * secs))
     }
 }
 
-fn answer(shards: &mut [Shard], core: &Core, sealed: &Sealed, now: Moment) -> Vec<Entry<'static>> {
-    let width = u128::MAX / shards.len() as u128 + 1;
-    let entry = |id: &RecordId| {
-        let (data, key) = core.content(*id).unwrap();
-        let at = (key_hash(key) / width) as usize;
-        let name = format!("shardId-{at:012}");
-        if shards[at].take(now, data.len() + key.len()) {
-            return Entry::Stored { shard: Cow::Owned(name), sequence: Cow::Borrowed("1") };
+/// The stream: its open shards, and a seed if it ignores keys.
+struct Stream {
+    shards: Vec<Shard>,
+    /// The number of the first one; a split's children are new shards.
+    first: usize,
+    draw: Option<SmallRng>,
+    silent: bool,
+}
+
+impl Stream {
+    fn of(play: &Play) -> Self {
+        let from = play.counted_from();
+        let mut shards: Vec<_> = play.speeds.iter().map(|speed| Shard::new(*speed, from)).collect();
+        if play.silent {
+            shards.iter_mut().for_each(|shard| shard.records = 0.0);
         }
-        refused(Some(&name))
-    };
-    sealed.records.iter().map(entry).collect()
+        let draw = play.auto.then(|| SmallRng::seed_from_u64(2));
+        Self { shards, first: 0, draw, silent: play.silent }
+    }
+
+    /// Every shard becomes two of its own speed.
+    fn split(&mut self, now: Moment) {
+        self.first += self.shards.len();
+        let child = |shard: &Shard| Shard { seen: now, ..Shard::new(shard.speed, shard.from) };
+        self.shards = self.shards.iter().flat_map(|shard| [child(shard), child(shard)]).collect();
+    }
+
+    fn pick(&mut self, key: &[u8]) -> usize {
+        let shards = self.shards.len();
+        match &mut self.draw {
+            Some(rng) => rng.random_range(0..shards),
+            None => (key_hash(key) / (u128::MAX / shards as u128 + 1)) as usize,
+        }
+    }
+
+    fn answer(&mut self, core: &Core, sealed: &Sealed, now: Moment) -> Vec<Entry<'static>> {
+        let entry = |id: &RecordId| {
+            let (data, key) = core.content(*id).unwrap();
+            let at = self.pick(key);
+            let name = format!("shardId-{:012}", self.first + at);
+            if self.shards[at].take(now, data.len() + key.len()) {
+                return Entry::Stored { shard: Cow::Owned(name), sequence: Cow::Borrowed("1") };
+            }
+            refused(Some(&*name).filter(|_| !self.silent))
+        };
+        sealed.records.iter().map(entry).collect()
+    }
 }
 
 fn refused(shard: Option<&str>) -> Entry<'static> {
@@ -96,6 +133,18 @@ struct Play {
     noise: f64,
     /// Whether these refusals name a shard, as full shards' do.
     named: bool,
+    /// Whether the stream ignores keys.
+    auto: bool,
+    /// Whether full shards do not say which they are; they are full at the start, so that nothing is known when records are refused.
+    silent: bool,
+    /// When every shard is split into two that take as much each.
+    split_at: Option<Moment>,
+}
+
+impl Play {
+    fn counted_from(&self) -> Moment {
+        self.split_at.unwrap_or_default() + SETTLED
+    }
 }
 
 impl Default for Play {
@@ -110,6 +159,9 @@ impl Default for Play {
             input: 2.0,
             noise: 0.0,
             named: false,
+            auto: false,
+            silent: false,
+            split_at: None,
         }
     }
 }
@@ -122,10 +174,10 @@ struct Producer {
     rng: SmallRng,
 }
 
-/// Plays 20 seconds, each sink with that input, as far as its budget lets it in. Returns the shards and
+/// Plays 20 seconds and the time before a split, each sink with that input, as far as its budget lets it in. Returns the shards and
 /// how many records each sink delivered.
 fn played(play: &Play) -> (Vec<Shard>, Vec<u64>) {
-    let mut shards: Vec<_> = play.speeds.iter().map(|speed| Shard::new(*speed)).collect();
+    let mut stream = Stream::of(play);
     let core = || Core::new(play.settings.clone(), InFlight::adaptive(8, 200));
     let producer = |_| Producer {
         core: core(),
@@ -135,18 +187,21 @@ fn played(play: &Play) -> (Vec<Shard>, Vec<u64>) {
     };
     let mut producers: Vec<_> = (0..play.producers).map(producer).collect();
     let mut now = Duration::ZERO;
-    while now < UNTIL {
+    while now < play.counted_from() + COUNTED {
+        if play.split_at == Some(now) {
+            stream.split(now);
+        }
         for producer in &mut producers {
-            producer.turn(now, &mut shards, play);
+            producer.turn(now, &mut stream, play);
         }
         now += Duration::from_millis(1);
     }
-    (shards, producers.iter().map(|producer| producer.core.stats().delivered).collect())
+    (stream.shards, producers.iter().map(|producer| producer.core.stats().delivered).collect())
 }
 
 impl Producer {
-    fn turn(&mut self, now: Moment, shards: &mut [Shard], play: &Play) {
-        let a_second = 1e3_f64.min(1e6 / play.bytes as f64) * shards.len() as f64 * play.input;
+    fn turn(&mut self, now: Moment, stream: &mut Stream, play: &Play) {
+        let a_second = 1e3_f64.min(1e6 / play.bytes as f64) * stream.shards.len() as f64 * play.input;
         let fate = self.core.open_fate(EventFinalizers::default(), now);
         while (self.entered as f64) < now.as_secs_f64() * a_second && self.core.held_bytes() < BUDGET {
             let profile = self.entered % play.keys;
@@ -162,7 +217,7 @@ impl Producer {
         // The service decides half a round trip after the request was sent; that is when its buckets are asked.
         while self.under_way.front().is_some_and(|(sent, _)| now - *sent >= play.round_trip) {
             let (sent, sealed) = self.under_way.pop_front().unwrap();
-            let mut entries = answer(shards, &self.core, &sealed, sent + play.round_trip / 2);
+            let mut entries = stream.answer(&self.core, &sealed, sent + play.round_trip / 2);
             for entry in &mut entries {
                 match entry {
                     Entry::Stored { shard, .. } if self.rng.random_bool(play.noise) => {
@@ -278,4 +333,37 @@ fn many_producers_that_share_a_stream_do_not_take_each_other_for_chance() {
     let (shards, _) = played(&Play { producers: 8, ..Play::default() });
     let (used, share) = used_and_refused(&shards);
     assert!(used >= 0.95 && share <= 0.08, "{used} of the capacity used, {share} of the attempts refused");
+}
+
+/// A stream that ignores keys and is offered twice and five times what it takes.
+fn assert_auto_is_used(play: &Play) {
+    for input in [2.0, 5.0] {
+        let (shards, _) = played(&Play { auto: true, input, ..play.clone() });
+        let (used, share) = used_and_refused(&shards);
+        let told =
+            format!("{} shards at {input}: {used} of the capacity used, {share} refused", shards.len());
+        assert!(used >= 0.95 && share <= 0.02, "{told}");
+    }
+}
+
+#[test]
+fn a_stream_that_ignores_keys_is_used_nearly_in_full_whatever_its_shards() {
+    for shards in [1, 2, 8, 32] {
+        assert_auto_is_used(&Play { speeds: vec![1.0; shards], ..Play::default() });
+    }
+    assert_auto_is_used(&Play { bytes: 1500, ..Play::default() });
+    assert_auto_is_used(&Play { round_trip: Duration::from_millis(200), ..Play::default() });
+}
+
+#[test]
+fn a_stream_that_ignores_keys_and_doubles_in_mid_run_is_used_nearly_in_full_again() {
+    assert_auto_is_used(&Play { split_at: Some(Duration::from_secs(10)), ..Play::default() });
+}
+
+#[test]
+fn shards_that_nothing_is_known_of_are_used_as_well() {
+    assert_auto_is_used(&Play { silent: true, ..Play::default() });
+    let (shards, _) = played(&Play { silent: true, ..Play::default() });
+    let (used, share) = used_and_refused(&shards);
+    assert!(used >= 0.97 && share <= 0.02, "{used} of the capacity used, {share} of the attempts refused");
 }
