@@ -244,6 +244,25 @@ mod tests {
     }
 
     #[test]
+    fn an_address_that_was_given_is_aws_s_own_only_if_its_host_says_so() {
+        let is_aws = |uri: &str, custom| {
+            Endpoint { uri: checked(uri).unwrap(), region: "eu-west-1".to_owned(), custom }.is_aws()
+        };
+        for (uri, aws) in [
+            ("https://kinesis.eu-west-1.amazonaws.com/", true),
+            ("https://kinesis-fips.us-east-1.api.aws/", true),
+            ("https://vpce-0a-b1.kinesis.eu-west-1.vpce.amazonaws.com/", true),
+            ("http://localhost:4566", false),
+            ("http://127.0.0.1:4567/", false),
+            ("https://kinesis.eu-west-1.amazonaws.com.example.com/", false),
+            ("https://example.com/kinesis.eu-west-1.amazonaws.com", false),
+        ] {
+            assert_eq!(is_aws(uri, true), aws, "{uri}");
+            assert!(is_aws(uri, false), "{uri}: derived from the region");
+        }
+    }
+
+    #[test]
     fn a_wrong_endpoint_is_refused_with_the_reason() {
         for (endpoint, part) in [
             ("kinesis.eu-west-1.amazonaws.com", "does not start with http"),
