@@ -192,8 +192,8 @@ pub enum Resource {
     Fd(u32),
     /// A disk buffer, by sink id.
     DiskBuffer(String),
-    /// A file that it writes.
-    File(PathBuf),
+    /// A file that it writes, and with it the one into which it rotates: the same name with `.1` after it.
+    RotatedFile(PathBuf),
 }
 
 impl Resource {
@@ -205,8 +205,8 @@ impl Resource {
 
     /// A file, however its path is spelled: relative, with `.` or with doubled separators. Links are not followed.
     #[must_use]
-    pub fn file(path: &Path) -> Self {
-        Self::File(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()))
+    pub fn rotated_file(path: &Path) -> Self {
+        Self::RotatedFile(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()))
     }
 }
 
@@ -216,7 +216,7 @@ impl fmt::Display for Resource {
             Self::Port(address, protocol) => write!(formatter, "{protocol} {address}"),
             Self::Fd(fd) => write!(formatter, "file descriptor {fd}"),
             Self::DiskBuffer(id) => write!(formatter, "disk buffer {id:?}"),
-            Self::File(path) => write!(formatter, "file {}", path.display()),
+            Self::RotatedFile(path) => write!(formatter, "file {}", path.display()),
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
+use std::path::Path;
 
 use indexmap::IndexMap;
 
@@ -313,15 +314,25 @@ pub(super) fn check_resources(owners: &[(ComponentKey, Trail, Resource)], report
         let message =
             format!("Resource `{resource}` is claimed by multiple components: {{{}}}", keys.join(", "));
         let last = group.last().map(|at| &owners[*at]);
-        let differs = last.filter(|(_, _, other)| other != resource);
-        let hint = match (resource, differs) {
-            (Resource::File(_), _) => Some("give each a file of its own".to_owned()),
-            (_, Some((_, _, other))) => Some(format!("`{other}` is part of it, or the other way round")),
-            _ => None,
-        };
+        let differs = last.map(|(_, _, other)| other).filter(|other| *other != resource);
+        let hint = clash_hint(resource, differs);
         let trail = last.map(|(_, trail, _)| trail.clone()).unwrap_or_default();
         report.errors.push(Finding::new(trail, message).hint(hint));
         told.extend(group);
+    }
+}
+
+/// What to say about `resource`, which is claimed again or clashes with one that differs.
+fn clash_hint(resource: &Resource, differs: Option<&Resource>) -> Option<String> {
+    match (resource, differs) {
+        (Resource::RotatedFile(one), Some(Resource::RotatedFile(other))) => {
+            let (new, old) = if rotates_into(one, other) { (one, other) } else { (other, one) };
+            let (new, old) = (new.display(), old.display());
+            Some(format!("`{new}` is renamed to `{old}` when it is full: give each a file of its own"))
+        }
+        (Resource::RotatedFile(_), _) => Some("give each a file of its own".to_owned()),
+        (_, Some(other)) => Some(format!("`{other}` is part of it, or the other way round")),
+        _ => None,
     }
 }
 
@@ -336,8 +347,16 @@ fn clash(one: &Resource, other: &Resource) -> bool {
                 && a.port() != 0
                 && (a.ip() == b.ip() || covers(a.ip(), b.ip()) || covers(b.ip(), a.ip()))
         }
+        (Resource::RotatedFile(a), Resource::RotatedFile(b)) => {
+            a == b || rotates_into(a, b) || rotates_into(b, a)
+        }
         _ => one == other,
     }
+}
+
+fn rotates_into(new: &Path, old: &Path) -> bool {
+    let name = old.as_os_str().as_encoded_bytes();
+    name.strip_suffix(b".1").is_some_and(|name| name == new.as_os_str().as_encoded_bytes())
 }
 
 #[cfg(test)]

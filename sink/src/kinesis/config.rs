@@ -136,7 +136,7 @@ impl SinkConfig for KinesisSinkConfig {
 
     fn resources(&self) -> Vec<Resource> {
         // Two writers would rotate the file under each other's feet.
-        self.dead_letter.iter().map(|letters| Resource::file(&letters.path)).collect()
+        self.dead_letter.iter().map(|letters| Resource::rotated_file(&letters.path)).collect()
     }
 
     fn validate_structure(&self) -> Result<(), Vec<String>> {
