@@ -23,6 +23,20 @@ fn at_the_streams_limit_nothing_is_lost_and_few_attempts_are_throttled() {
 }
 
 #[test]
+fn at_the_limit_of_a_stream_that_ignores_keys_nothing_is_lost_and_few_attempts_are_throttled() {
+    let rate = Rate::default().burst_secs(0.2);
+    let spec = StreamSpec::new("profiles", 4).distribution(Distribution::AutoRandom).rate(rate);
+    let kinesis =
+        FaultServer::builder().stream_spec(spec).rate_limits(true).keep_tags(tagger).start_on_thread();
+    // Four shards at 1,000 records a second: about six seconds' worth.
+    Pipeline::stdin(&kinesis, "").run(events(24_000, 8000)).assert_delivered(24_000);
+    assert!(kinesis.ledger().audit(tags(24_000, 8000)).lost.is_empty());
+    let share = kinesis.requests().throttled_share();
+    // Paced as if it were one shard it is a quarter, and takes thrice as long.
+    assert!(share < 0.15, "{share} of the attempts throttled, the first burst included");
+}
+
+#[test]
 fn rate_limits_resets_splits_and_every_fault_together_lose_and_reorder_nothing() {
     let kinesis = FaultServer::builder()
         .stream("profiles", 8)
