@@ -336,26 +336,25 @@ impl Profile<'_> {
         let mut more = reader.first_member(&mut at);
         let may_be_quick = !plan.needs_clock() && depth < plan.max_depth;
         while more {
-            let quick = if may_be_quick { quick::membership(reader, &mut at) } else { None };
-            let mut membership = if let Some(quick) = quick {
-                quick
+            if may_be_quick && let Some(quick) = quick::membership(reader, &mut at) {
+                self.event.memberships.items.push(quick);
             } else {
                 let (after, found) = self.membership(reader, at.at(), depth)?;
                 at = reader.cursor(after);
-                found
-            };
-            let Event { names, arena, .. } = &mut *self.event;
-            let name = membership.id.of(reader.record(), arena);
-            let signature = signature(name);
-            let (place, new) = names.note_signed(frame, membership.id, signature, reader.record(), arena);
-            if let Some(mapped) = mapped_ids.and_then(|ids| ids.find_signed(name, signature)) {
-                membership.mapped = mapped;
+                self.event.memberships.items.push(found);
             }
-            let items = &mut self.event.memberships.items;
-            if new {
-                items.push(membership);
-            } else {
-                items[first + place] = membership;
+            let Event { names, arena, memberships, .. } = &mut *self.event;
+            let last = memberships.items.len() - 1;
+            let id = memberships.items[last].id;
+            let name = id.of(reader.record(), arena);
+            let signature = signature(name);
+            if let Some(mapped) = mapped_ids.and_then(|ids| ids.find_signed(name, signature)) {
+                memberships.items[last].mapped = mapped;
+            }
+            let (place, new) = names.note_signed(frame, id, signature, reader.record(), arena);
+            if !new {
+                // It takes the place of the one before.
+                memberships.items.swap_remove(first + place);
             }
             more = reader.next_member(&mut at)?;
         }
@@ -516,6 +515,12 @@ impl Profile<'_> {
     /// Reads the items of one namespace: an array is next. Gives the number of unusable ones.
     #[inline(never)]
     fn identity_items(&mut self, reader: &Reader<'_>, from: usize, depth: u32) -> Read<(usize, u32)> {
+        if depth < self.plan.max_depth
+            && let Some((identity, after)) = quick::lone_identity(reader, from)
+        {
+            self.event.identities.items.push(identity);
+            return Ok((after, 0));
+        }
         let mut at = reader.cursor(from);
         let frame = self.event.names.enter();
         let first = self.event.identities.items.len();

@@ -73,6 +73,27 @@ fn status(text: &[u8]) -> Option<(Status, usize)> {
     Some((if is_exited { Status::Exited } else { status }, if is_exited { 8 } else { 10 }))
 }
 
+/// The items that are next, if that is one identity of an id alone or a primary one; and the place after them.
+#[inline(always)]
+pub(crate) fn lone_identity(reader: &Reader<'_>, at: usize) -> Option<(Identity, usize)> {
+    const START: &[u8; 8] = b"[{\"id\":\"";
+    const END: &[u8; 3] = b"\"}]";
+    const PRIMARY_END: &[u8; 18] = b"\",\"primary\":true}]";
+    let record = reader.record();
+    if record.get(at..)?.first_chunk() != Some(START) {
+        return None;
+    }
+    let id = reader.string_from(at + START.len())?;
+    let rest = record.get(id.end()..)?;
+    let primary = rest.first_chunk() == Some(PRIMARY_END);
+    if id.is_escaped() || id.start() == id.end() || !primary && rest.first_chunk() != Some(END) {
+        return None;
+    }
+    let length = if primary { PRIMARY_END.len() } else { END.len() };
+    let id = Text::in_record(id.start(), id.end());
+    Some((Identity { id, primary, repeated: false }, id.end() + length))
+}
+
 /// The identity that is next.
 #[inline(always)]
 pub(crate) fn identity(reader: &Reader<'_>, at: &mut Cursor, depth: u32) -> Option<Identity> {
