@@ -108,8 +108,8 @@ impl Core {
 
     fn on_entries(&mut self, now: Moment, sealed: &Sealed, entries: &[Entry<'_>]) {
         let mut landed: Vec<Landed> = Vec::new();
-        let mut again = Vec::new();
-        // A pass of its own, so that the records, which lie far apart, are fetched side by side.
+        let (mut stored, mut again) = (Vec::with_capacity(entries.len()), Vec::new());
+        // Passes of their own, so that what lies far apart is fetched side by side: the records, their keys, and those whose turn it is now.
         let weights: Vec<_> = sealed.records.iter().map(|id| ride::weight(*id, &self.records)).collect();
         for ((id, weight), entry) in sealed.records.iter().zip(weights).zip(entries) {
             match entry {
@@ -124,15 +124,14 @@ impl Core {
                         landed[at].bytes += weight as u64;
                         self.learn(now, sealed.sent, *id, shard);
                     }
-                    self.release_key(*id, sequence);
+                    stored.push((*id, &**sequence));
                 }
                 Entry::Failed { code, message } => again.push((*id, code, message)),
             }
         }
-        for (id, entry) in sealed.records.iter().zip(entries) {
-            if let Entry::Stored { .. } = entry {
-                self.deliver(now, *id);
-            }
+        self.release_keys(&stored);
+        for (id, _) in stored {
+            self.deliver(now, id);
         }
         for Landed { shard, records, bytes } in landed {
             self.lanes.stored(now, shard, records, bytes);
@@ -186,11 +185,15 @@ impl Core {
         }
     }
 
-    /// The record is stored; the next one of its key may go.
-    fn release_key(&mut self, id: RecordId, sequence: &str) {
-        let hash = self.records.get(id as usize).and_then(Record::key_hash);
-        if let Some(next) = self.leave_gate(hash, Some(sequence)) {
-            self.let_go(next);
+    /// The records are stored; the next one of each key may go.
+    fn release_keys(&mut self, stored: &[(RecordId, &str)]) {
+        let mut turns = Vec::new();
+        for (id, sequence) in stored {
+            let hash = self.records.get(*id as usize).and_then(Record::key_hash);
+            turns.extend(self.leave_gate(hash, Some(sequence)));
+        }
+        for id in turns {
+            self.let_go(id);
         }
     }
 
