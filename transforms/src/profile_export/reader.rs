@@ -204,7 +204,7 @@ impl<'a> Reader<'a> {
 
     /// If a member with this name and a string is next, its value, and the cursor goes to after it. The name is given as it is
     /// written before the value, without and with a space after the colon. Everything that makes this a member has been
-    /// checked then.
+    /// checked then; if it is not one, the cursor stays.
     #[inline(always)]
     pub(crate) fn quick_text<const N: usize, const S: usize>(
         &self,
@@ -212,10 +212,11 @@ impl<'a> Reader<'a> {
         tight: &[u8; N],
         spaced: &[u8; S],
     ) -> Option<Raw> {
-        self.quick_pass(cursor, tight, spaced)?;
-        let value = self.quick_string(cursor);
-        cursor.at += 1;
-        value
+        let mut after = *cursor;
+        self.quick_pass(&mut after, tight, spaced)?;
+        let value = self.quick_string(&mut after)?;
+        *cursor = Cursor { at: after.at + 1, ..after };
+        Some(value)
     }
 
     /// Like `quick_text` for a member with `true` or `false`.
@@ -226,13 +227,14 @@ impl<'a> Reader<'a> {
         tight: &[u8; N],
         spaced: &[u8; S],
     ) -> Option<bool> {
-        self.quick_pass(cursor, tight, spaced)?;
-        let (flag, length) = match self.record.get(cursor.at..)? {
+        let mut after = *cursor;
+        self.quick_pass(&mut after, tight, spaced)?;
+        let (flag, length) = match self.record.get(after.at..)? {
             [b't', b'r', b'u', b'e', ..] => (true, 4),
             [b'f', b'a', b'l', b's', b'e', ..] => (false, 5),
             _ => return None,
         };
-        cursor.at += length;
+        *cursor = Cursor { at: after.at + length, ..after };
         Some(flag)
     }
 

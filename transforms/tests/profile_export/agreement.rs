@@ -71,11 +71,69 @@ fn mutate(mut record: Vec<u8>, changes: &[(usize, u8, u8)]) -> Vec<u8> {
     record
 }
 
+/// A record whose memberships or identities lack a few of their pieces, or have others instead.
+fn jumbled() -> impl Strategy<Value = Vec<u8>> {
+    const IDENTITY: &[&str] =
+        &["\"id\":\"", "x", "\"", ",", "\"primary\":", "true", ",", "\"authenticatedState\":\"", "y", "\""];
+    const MEMBERSHIP: &[&str] = &[
+        "\"72ddd79b-6b0a-4e97-a8d2-112ccd81bd02",
+        "\":{\"",
+        "lastQualificationTime\":\"",
+        "2024-01-02T03:04:05Z",
+        "\",",
+        "\"status\":\"",
+        "realized",
+        "\"",
+        "}",
+        ",",
+        "\"seg-1\":{",
+        "\"status\":\"",
+        "exited",
+        "\"",
+        "}",
+    ];
+    const OTHERS: &[&str] = &["\\", "\u{1}", "\"", ",", ":", "}", "{", "]", "null", "é", "\\u0041"];
+    let edits = vec((any::<prop::sample::Index>(), prop::sample::select(OTHERS), 0..4_u8), 1..4);
+    (any::<bool>(), any::<prop::sample::Index>(), edits).prop_map(|(membership, start, edits)| {
+        let mut pieces = (if membership { MEMBERSHIP } else { IDENTITY }).to_vec();
+        if !membership && start.index(3) == 0 {
+            // The id last.
+            pieces.rotate_left(4);
+            pieces.insert(6, ",");
+            pieces.pop();
+        }
+        // Members that follow each other make a shape of their own.
+        let whole = pieces.concat();
+        for (place, piece, kind) in edits {
+            let at = place.index(pieces.len().max(1));
+            match kind {
+                0 => pieces.insert(at, piece),
+                1 => drop(pieces.splice(at..pieces.len().min(at + 1), [piece])),
+                2 => drop(pieces.splice(at..pieces.len().min(at + 1), [])),
+                _ => drop(pieces.splice(at..pieces.len().min(at + 2), [])),
+            }
+        }
+        let whole = if start.index(2) == 0 { format!("{{{whole}}},") } else { String::new() };
+        let changed = pieces.concat();
+        if membership {
+            format!(r#"{{"segmentMembership":{{"ups":{{{changed}}}}},"identityMap":{{"E":[{{"id":"1"}}]}}}}"#)
+        } else {
+            format!(r#"{{"segmentMembership":{{}},"identityMap":{{"E":[{whole}{{{changed}}}]}}}}"#)
+        }
+        .into_bytes()
+    })
+}
+
 const EVERY: &[&str] = &["\"every\"", "\"relevant\"", "\"change\""];
 const CHANGE: &[&str] = &["\"change\""];
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn members_that_lack_a_piece_are_told_from_whole_ones(records in vec(jumbled(), 1..30)) {
+        agree(config_of("{}"), &records);
+    }
 
     #[test]
     fn fast_and_slow_agree_on_generated_records(

@@ -148,6 +148,21 @@ fn strings_are_written_with_the_escapes_that_json_needs_and_no_others() {
 }
 
 #[test]
+fn an_identity_with_a_member_inside_a_value_is_not_json() {
+    for bad in [
+        r#""id":"\"primary":true,"id":"x""#,
+        "\"id\":\"\u{1}\"primary\":true,\"id\":\"x\"",
+        r#""id":"x","primary":"authenticatedState":"y""#,
+        r#""id":"\"authenticatedState":"z","id":"y""#,
+    ] {
+        for items in [bad.to_owned(), bad.replace(':', ": ")] {
+            let record = format!(r#"{{"identityMap":{{"E":[{{{items}}}]}}}}"#);
+            assert_eq!(once("{}", &record), dropped("invalid_json"), "{record:?}");
+        }
+    }
+}
+
+#[test]
 fn only_json_is_json() {
     for bad in [
         "+1",
