@@ -40,7 +40,7 @@ impl AsRef<[u8]> for Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         let body = std::mem::take(&mut self.body);
-        self.bodies.0.bytes.fetch_sub(body.len(), Relaxed);
+        self.bodies.0.bytes.fetch_sub(body.capacity(), Relaxed);
         self.bodies.keep(body);
         self.bodies.0.fewer.notify_one();
     }
@@ -54,11 +54,11 @@ impl Bodies {
 
     /// Counts the body until it is written out.
     pub fn wrap(&self, body: Vec<u8>) -> Bytes {
-        self.0.bytes.fetch_add(body.len(), Relaxed);
+        self.0.bytes.fetch_add(body.capacity(), Relaxed);
         Bytes::from_owner(Counted { body, bodies: self.clone() })
     }
 
-    /// Bytes of all bodies that are not written out yet.
+    /// Bytes of the buffers of all bodies that are not written out yet.
     pub fn bytes(&self) -> usize {
         self.0.bytes.load(Relaxed)
     }

@@ -39,6 +39,8 @@ pub struct Lanes {
     seen: u32,
     cursor: usize,
     stale: bool,
+    /// Most shards that were counted at once. One that was silent for a while is nothing new.
+    most_present: usize,
 }
 
 /// When it is a record's turn.
@@ -147,8 +149,10 @@ impl Lanes {
             return;
         }
         self.unknown.book = book;
+        let news = present > self.most_present;
+        self.most_present = self.most_present.max(present);
         for paced in self.paced.iter_mut().filter(|paced| paced.shard.is_none()) {
-            paced.pace.counted(book);
+            paced.pace.counted(book, news);
         }
     }
 

@@ -99,12 +99,13 @@ impl Pace {
         self.records = self.records.min(0.0);
     }
 
-    /// The lane's shards are more or fewer than was known. It goes on as fast as it was; more shards have room that nobody has tried.
-    pub(super) fn counted(&mut self, book: Book) {
+    /// The lane's shards are more or fewer than was known. It goes on as fast as it was; if there is `news`, shards that were never counted,
+    /// they have room that nobody has tried.
+    pub(super) fn counted(&mut self, book: Book, news: bool) {
         let part = self.book.records() / book.records();
         self.rate *= part;
         self.test = self.test.map(|(end, before)| (end, before * part));
-        self.blind |= part < 1.0;
+        self.blind |= news;
         self.book = book;
     }
 
@@ -289,6 +290,16 @@ mod tests {
         let seconds = driven(60, 0.0, |_| 5.0);
         let (stored, refused) = mean(&seconds[30..]);
         assert!(stored >= 4.5 && refused <= 8.0, "{stored}/s stored, {refused}/s refused");
+    }
+
+    #[test]
+    fn only_shards_that_were_never_counted_are_tried_without_caution() {
+        let mut pace = Pace::start(Duration::ZERO, &mut Meter::default());
+        let rate = pace.rate;
+        pace.counted(Book::of(2), false);
+        assert!(!pace.blind && pace.rate == rate / 2.0, "as many records a second as before");
+        pace.counted(Book::of(4), true);
+        assert!(pace.blind && pace.rate == rate / 4.0);
     }
 
     #[test]

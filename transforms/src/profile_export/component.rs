@@ -91,6 +91,13 @@ impl ProfileExport {
         let spares = Spares::new(SPARES_MAX, SPARE_BYTES_MAX);
         Ok(Self { config, id, mapper, telemetry, places: Vec::new(), spares })
     }
+
+    /// The buffer as shared bytes; a copy of its content if that is less than half of it, so that few outputs do not hold much memory.
+    fn share(&mut self, outputs: Vec<u8>) -> Bytes {
+        let few = (outputs.len() < outputs.capacity() / 2).then(|| Bytes::copy_from_slice(&outputs));
+        let all = self.spares.give(outputs);
+        few.unwrap_or(all)
+    }
 }
 
 impl Clone for ProfileExport {
@@ -137,7 +144,7 @@ impl SyncTransform for ProfileExport {
                 Outcome::Dropped(reason) => output.push(Some(DROPPED_PORT), dropped(log, reason)),
             }
         }
-        let (outputs, keys) = (self.spares.give(outputs), Bytes::from(keys));
+        let (outputs, keys) = (self.share(outputs), Bytes::from(keys));
         let exports = output.primary_mut();
         exports.reserve(self.places.len());
         for Place { output, key, log } in self.places.drain(..) {
@@ -274,6 +281,21 @@ mod tests {
             );
             assert_eq!(export.metadata().partition_key().map(|key| &key[..]), Some(&b"ecid:7"[..]));
         }
+    }
+
+    #[test]
+    fn few_outputs_hold_little_memory_and_their_buffer_is_used_again() {
+        let config = ProfileExportConfig::from_json(serde_json::json!({})).unwrap();
+        let mut transform = ProfileExport::new(config, "t".to_owned()).unwrap();
+        let mut buffer = transform.spares.take(10_000);
+        buffer.extend_from_slice(b"few");
+        let place = buffer.as_ptr();
+        let few = transform.share(buffer);
+        assert_eq!(few, "few");
+        let mut buffer = transform.spares.take(10_000);
+        assert_eq!(buffer.as_ptr(), place);
+        buffer.resize(9_000, b'x');
+        assert_eq!(transform.share(buffer).as_ptr(), place, "many are not copied");
     }
 
     #[test]

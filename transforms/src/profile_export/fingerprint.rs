@@ -55,6 +55,14 @@ impl Fingerprinter {
         }
     }
 
+    /// Gives memory back that a giant record left behind.
+    pub(crate) fn shrink(&mut self, most: usize) {
+        for scratch in [&mut self.scratch, &mut self.list] {
+            scratch.clear();
+            scratch.shrink_to(most);
+        }
+    }
+
     fn hash(&mut self, kind: Kind, parts: [&[u8]; 2]) -> u128 {
         self.scratch.clear();
         self.scratch.push(kind as u8);

@@ -128,6 +128,7 @@ impl Mapper {
 
     fn shrink(&mut self) {
         self.event.shrink(KEPT_SCRATCH_BYTES);
+        self.triggers.shrink(KEPT_SCRATCH_BYTES);
     }
 
     /// Whether `map` looks at `now`. If not, the caller need not ask the clock.

@@ -39,6 +39,11 @@ impl Triggers {
         }
     }
 
+    /// Gives scratch back that a giant record left behind.
+    pub(crate) fn shrink(&mut self, most: usize) {
+        self.prints.shrink(most);
+    }
+
     pub(crate) fn profiles_remembered(&self) -> usize {
         self.memory.len()
     }
