@@ -128,6 +128,7 @@ impl Core {
     /// All records of the fate have entered.
     pub fn close_fate(&mut self, fate: FateId) {
         self.fates.close_if_unused(fate);
+        self.unpin();
     }
 
     /// A record enters.
@@ -135,7 +136,6 @@ impl Core {
         self.stats.received += 1;
         self.fates.join(record.fate);
         self.pinned.enters(&record);
-        self.unpin();
         if let Some(reason) = self.too_large(&record) {
             self.held_bytes += record.held_bytes();
             self.reject(record, reason);
@@ -166,7 +166,7 @@ impl Core {
         }
     }
 
-    /// Copies what has waited long out of its array.
+    /// Copies what has waited long out of its array. Once an array, so that the records, which lie far apart, are fetched side by side.
     fn unpin(&mut self) {
         while let Some((id, entered)) = self.pinned.overdue() {
             if let Some(record) = self.records.get_mut(id as usize).filter(|record| record.entered == entered)
