@@ -22,10 +22,7 @@ pub(crate) fn part<const N: usize>(whole: &[u8], start: usize, end: usize, out: 
 
 /// Appends text with JSON's escapes, without quotes.
 pub(crate) fn escape_into(text: &[u8], out: &mut Vec<u8>) {
-    escape_with(text, |piece| out.extend_from_slice(piece));
-}
-
-fn escape_with(text: &[u8], mut put: impl FnMut(&[u8])) {
+    let mut put = |piece: &[u8]| out.extend_from_slice(piece);
     let mut rest = text;
     while let Some(at) = rest.iter().position(|byte| *byte < 0x20 || *byte == b'"' || *byte == b'\\') {
         put(&rest[..at]);
