@@ -1,6 +1,6 @@
 //! Lines: from a stream of bytes, read in any pieces, to whole lines that share the memory they were read into.
 //! In: reads of up to 256 KiB. Out: chunks of whole lines, each line a slice.
-//! Holds: one incomplete line, at most `max_line_bytes` and one read of it.
+//! Holds: one incomplete line, at most `max_line_bytes` and one read of it; a few buffers that were given away, to use them again (not at rest).
 //! Never: cuts a line, copies a line more than once, keeps a line that is too long (it is told with place and length).
 
 use std::ops::Range;

@@ -1,6 +1,7 @@
 //! Bodies: the memory of requests' bodies that are not written out yet.
 //! In: bodies. Out: the same as shared bytes; how many there are; the buffers again, once nobody needs their bytes.
-//! Holds: a few buffers for the next bodies, so that a steady stream asks the system for no memory.
+//! Holds: a few buffers for the next bodies, so that a steady stream asks the system for no memory. They come back by themselves (`Spares` of the
+//! pipeline looks back at the last few that it gave away, and hundreds of requests may be under way).
 //! Never: knows what is in a body.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
