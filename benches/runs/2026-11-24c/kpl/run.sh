@@ -6,7 +6,9 @@ afluente=$PWD/target/release/afluente
 here=$PWD/benches/runs/2026-11-24c/kpl
 work=$(mktemp -d)
 cd "$work"
-trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$work"' EXIT
+children=
+trap 'kill $children 2>/dev/null; rm -rf "$work"' EXIT
+trap 'exit 1' INT TERM PIPE
 openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=localhost 2>/dev/null
 cat key.pem cert.pem > both.pem
 mvn -q -B -f "$here/pom.xml" dependency:copy-dependencies -DoutputDirectory="$work/lib"
@@ -16,13 +18,17 @@ cut -c -562 e1560 > e562
 
 mkfifo open
 "$afluente" bench-sink-hole < open > hole &
+children="$children $!"
 exec 3> open
 while ! [ -s hole ]; do sleep 0.1; done
 port=$(sed 's/.*:\([0-9]*\)".*/\1/;q' hole)
 printf 'foreground = yes\npid =\n[k]\naccept = 127.0.0.1:4568\nconnect = 127.0.0.1:%s\ncert = both.pem\n' "$port" > tls.conf
 stunnel4 tls.conf 2> tls.log &
+children="$children $!"
 python3 "$here/sts.py" &
+children="$children $!"
 sleep 1
+kill -0 $children || { cat tls.log; echo 'port 4568 or 4570 is taken'; exit 1; } >&2
 
 afluente() {
   i=0
