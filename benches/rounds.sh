@@ -1,13 +1,15 @@
 #!/bin/sh
-# The rounds of README.md beside this: from the repository's root after `cargo build --release`; a line of JSON each.
-old=benches/runs/2026-11-24
-here=benches/runs/2026-11-24b
+# Rounds of measurements for a folder of `runs/`: what users do with the pipeline, each beside the bare steps where there are some.
+# In: the folder, and how many rounds (4). Out: a line of JSON for each run, appended to `bench.ndjson` there.
+# Run it from the repository's root after `cargo build --release`, with nothing else running.
+out=${1:?the folder: sh benches/rounds.sh benches/runs/2026-01-31 [rounds]}/bench.ndjson
+rounds=${2:-4}
 run() {
   label=$1
   shift
-  target/release/afluente bench "$@" --json 2>/dev/null | tail -1 | sed "s/^{/{\"run\":\"$label\",/" | tee -a $here/bench.ndjson
+  target/release/afluente bench "$@" --json 2>/dev/null | tail -1 | sed "s/^{/{\"run\":\"$label\",/" | tee -a "$out"
 }
-for _ in 1 2 3 4 5; do
+for _ in $(seq "$rounds"); do
   run "full job" --events 1000000
   run "bare" --events 1000000 --bare
   run "sink only" --events 1000000 --sink-only
@@ -15,17 +17,13 @@ for _ in 1 2 3 4 5; do
   run "sink only, 562 B" --events 2000000 --sink-only --event-bytes 562
   run "sink only, 562 B, bare" --events 2000000 --sink-only --event-bytes 562 --bare
 done
-for _ in 1 2; do
+for _ in $(seq $((rounds / 2))); do
   run "full job, 1M keys" --events 2000000 --keys 1000000
-  run "sink only, 20 ms, 1 in flight" --seconds 4 --sink-only --round-trip 20 --in-flight 1
   run "sink only, 20 ms, 8 in flight" --seconds 6 --sink-only --round-trip 20 --in-flight 8
-  run "sink only, 562 B, 20 ms, 1 in flight" --seconds 4 --sink-only --round-trip 20 --in-flight 1 --event-bytes 562
   run "sink only, 562 B, 20 ms, 8 in flight" --seconds 6 --sink-only --round-trip 20 --in-flight 8 --event-bytes 562
   run "sink only, 20 ms, adaptive" --seconds 6 --sink-only --round-trip 20
+  run "trigger every, 1M keys" -c benches/every.yaml --events 3000000 --keys 1000000
+  run "trigger change, 1M keys" -c benches/change.yaml --events 3000000 --keys 1000000
 done
 run "100 a second" --rate 100 --seconds 15
-for _ in 1 2; do
-  run "trigger every, 1M keys" -c $old/every.yaml --events 3000000 --keys 1000000
-  run "trigger change, 1M keys" -c $old/change.yaml --events 3000000 --keys 1000000
-done
 run "full job, 20M events" --events 20000000
