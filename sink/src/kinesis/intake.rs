@@ -22,8 +22,10 @@ use super::record::{FateId, Moment, Record};
 
 /// Arrays smaller than this are copied: so few events may keep a whole read buffer alive.
 const COPY_BELOW_EVENTS: usize = 32;
-/// So are arrays whose records lie in more than this many times their own bytes.
+/// So are arrays whose records keep more than this many times their own bytes.
 const COPY_ABOVE_SPREAD: usize = 4;
+/// Records further apart than this are taken to lie in different pieces of memory, each with so much beside them: a read of a source.
+const APART_BYTES: usize = 256 * 1024;
 
 /// A random key is so long.
 const RANDOM_KEY_BYTES: usize = 16;
@@ -165,14 +167,7 @@ fn ingested(now: Moment, metadata: &EventMetadata) -> Moment {
 
 /// Moves all entries into the core; copies their bytes if few of them would keep much memory.
 fn hand_over(entries: &mut Vec<Entry>, few: bool, core: &mut Core) {
-    let (mut weight, mut low, mut high) = (0_usize, usize::MAX, 0_usize);
-    for record in entries.iter().flatten() {
-        let start = record.data.as_ptr() as usize;
-        weight += record.weight();
-        low = low.min(start);
-        high = high.max(start + record.data.len());
-    }
-    let copy = few || high.saturating_sub(low) > weight.saturating_mul(COPY_ABOVE_SPREAD);
+    let copy = few || is_sparse(entries);
     for entry in entries.drain(..) {
         match entry {
             Ok(mut record) => {
@@ -187,6 +182,20 @@ fn hand_over(entries: &mut Vec<Entry>, few: bool, core: &mut Core) {
             }
         }
     }
+}
+
+/// Whether the records would keep much memory for what they are: few lines of a read that were not filtered out.
+fn is_sparse(entries: &[Entry]) -> bool {
+    let (mut weight, mut kept, mut last_end) = (0, 0, None);
+    for record in entries.iter().flatten().filter(|record| !record.data.is_empty()) {
+        let start = record.data.as_ptr() as usize;
+        // The first of another piece, of which there are a few in a large array, is far away in either direction.
+        let gap = last_end.map_or(0, |end| start.checked_sub(end).unwrap_or(APART_BYTES).min(APART_BYTES));
+        weight += record.weight();
+        kept += gap + record.data.len();
+        last_end = Some(start + record.data.len());
+    }
+    kept > weight * COPY_ABOVE_SPREAD
 }
 
 /// A partition key made of a field's value, as Vector makes it: strings as they are, other scalars as text, objects and arrays as JSON.
@@ -225,6 +234,27 @@ mod tests {
     use rand::SeedableRng;
 
     use super::*;
+
+    /// Records of every `step`th of the `lines` of each read.
+    fn lines(reads: &[Bytes], line_bytes: usize, step: usize) -> Vec<Entry> {
+        let place = |read: &Bytes, at| read.slice(at..at + line_bytes);
+        let starts = |read: &Bytes| (0..=read.len() - line_bytes).step_by(line_bytes * step);
+        let record = |data| Ok(Record::new(data, Bytes::from_static(b"key"), None, 0, Moment::ZERO));
+        reads.iter().flat_map(|read| starts(read).map(|at| record(place(read, at)))).collect()
+    }
+
+    #[test]
+    fn lines_of_several_reads_are_not_sparse_and_a_few_of_each_read_are() {
+        let memory = Bytes::from(vec![b'x'; 8 * APART_BYTES]);
+        let read = |nth: usize| memory.slice(nth * APART_BYTES..(nth + 1) * APART_BYTES);
+        for reads in [vec![read(0)], vec![read(0), read(7)], vec![read(6), read(3), read(0)]] {
+            for (step, sparse) in [(1, false), (2, false), (10, true)] {
+                let entries = lines(&reads, 1_000, step);
+                assert_eq!(is_sparse(&entries), sparse, "each {step}th line of {} reads", reads.len());
+            }
+        }
+        assert!(!is_sparse(&[]));
+    }
 
     #[test]
     fn a_random_key_is_the_generators_number_in_sixteen_hexadecimal_digits() {
