@@ -245,5 +245,9 @@ impl Event {
         self.names.shrink(most);
         self.visits.clear();
         self.visits.shrink_to(VISITS_MAX);
+        self.lower.clear();
+        self.lower.shrink_to(most);
+        self.joined.clear();
+        self.joined.shrink_to(most / size_of::<(u32, u32)>());
     }
 }

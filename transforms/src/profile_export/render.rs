@@ -13,8 +13,6 @@ use super::write::{LONG_BYTES, SHORT_BYTES, TINY_BYTES, escape_into, part};
 pub(crate) struct Render {
     /// Nodes whose objects have been entered.
     entered: Vec<u32>,
-    /// A name in lower case.
-    lower: Vec<u8>,
     /// Only for plans without steps: the steps for this event, and what they are made from.
     steps: Vec<Step>,
     first: Vec<u32>,
@@ -37,7 +35,7 @@ impl Render {
             self.order_attributes(event, plan);
         }
         let steps = plan.steps.as_ref().unwrap_or(&self.steps);
-        let pen = Pen { event, plan, record, lower: &mut self.lower, out };
+        let pen = Pen { event, plan, record, out };
         pen.write(steps, &mut self.entered);
     }
 
@@ -93,7 +91,6 @@ struct Pen<'a> {
     event: &'a Event,
     plan: &'a Plan,
     record: &'a [u8],
-    lower: &'a mut Vec<u8>,
     out: &'a mut Vec<u8>,
 }
 
@@ -284,10 +281,10 @@ impl Pen<'_> {
         const BETWEEN: &[u8; 10] = b"\":[{\"id\":\"";
         let in_record = !name.is_in_arena() && !id.is_in_arena();
         if self.plan.lower_namespaces {
-            self.lower.clear();
-            self.lower.extend_from_slice(name.of(self.record, &self.event.arena));
-            self.lower.make_ascii_lowercase();
-            escape_into(self.lower, self.out);
+            let start = self.out.len();
+            escape_into(name.of(self.record, &self.event.arena), self.out);
+            // JSON's escapes are in lower case already.
+            self.out[start..].make_ascii_lowercase();
         } else if in_record && id.start() == name.end() + BETWEEN.len() {
             // No other text of this length can stand there.
             return part::<LONG_BYTES>(self.record, name.start(), id.end(), self.out);
