@@ -1,6 +1,7 @@
 //! Lines: from a stream of bytes, read in any pieces, to whole lines that share the memory they were read into.
 //! In: reads of up to 256 KiB. Out: chunks of whole lines, each line a slice.
-//! Holds: one incomplete line, at most `max_line_bytes` and one read of it; a few buffers that were given away, to use them again (not at rest).
+//! Holds: of each stream one incomplete line, at most `max_line_bytes` and one read of it; of all streams that one thread reads a few buffers,
+//! used in turn.
 //! Never: cuts a line, copies a line more than once, keeps a line that is too long (it is told with place and length).
 
 use std::ops::Range;
@@ -101,33 +102,63 @@ pub(crate) struct LineBuffer {
     searched: usize,
     /// Where the line begins that is too long and not over yet.
     skipping: Option<u64>,
-    /// Buffers that were given away and may come back.
-    spares: Spares,
 }
+
+/// What one thread reads into, whatever it reads: full ones are given away, and used again when all their lines are settled.
+#[derive(Debug)]
+pub(crate) struct ReadBuffers(Spares);
 
 /// Buffers that are remembered after they were given away, and their bytes: as many of twice the usual size.
 const SPARES_MAX: usize = 8;
 const SPARE_BYTES_MAX: usize = SPARES_MAX * 2 * READ_BYTES;
+/// The beginning of a line that is shorter than this does not keep the buffer that it was read into.
+const PART_BYTES_MAX: usize = READ_BYTES / 4;
+
+impl Default for ReadBuffers {
+    fn default() -> Self {
+        Self(Spares::new(SPARES_MAX, SPARE_BYTES_MAX))
+    }
+}
+
+impl ReadBuffers {
+    fn put_back(&mut self, buffer: Vec<u8>) {
+        drop(self.0.give(buffer));
+    }
+}
 
 impl LineBuffer {
     /// A buffer for a stream whose next byte stands at `offset`, which begins a line.
     pub(crate) fn new(rules: LineRules, offset: u64) -> Self {
-        let spares = Spares::new(SPARES_MAX, SPARE_BYTES_MAX);
-        Self { rules, buffer: Vec::new(), offset, searched: 0, skipping: None, spares }
+        Self { rules, buffer: Vec::new(), offset, searched: 0, skipping: None }
     }
 
-    /// Gives back what is not needed to wait for more: of a thousand files most are at their end.
-    pub(crate) fn rest(&mut self) {
-        self.spares = Spares::new(SPARES_MAX, SPARE_BYTES_MAX);
-        self.buffer.shrink_to_fit();
-    }
-
-    /// Where the next read appends what it reads; there is room for a good piece.
-    pub(crate) fn space(&mut self) -> &mut Vec<u8> {
+    /// Where the next read appends what it reads; there is room for a good piece. Then comes [`Self::take`], or [`Self::leave`] if there
+    /// was nothing.
+    pub(crate) fn space(&mut self, buffers: &mut ReadBuffers) -> &mut Vec<u8> {
         if self.buffer.capacity() - self.buffer.len() < READ_BYTES / 4 {
-            self.buffer.reserve(READ_BYTES);
+            let mut larger = buffers.0.take(self.buffer.len() + READ_BYTES);
+            larger.extend_from_slice(&self.buffer);
+            self.buffer = larger;
         }
         &mut self.buffer
+    }
+
+    /// Bytes that were read and not given out.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// Forgets all but the first `length` bytes that were not given out.
+    pub(crate) fn cut(&mut self, length: usize) {
+        self.buffer.truncate(length);
+    }
+
+    /// Gives back what is not needed to wait for more: of a thousand files most have little to say.
+    pub(crate) fn leave(&mut self, buffers: &mut ReadBuffers) {
+        if self.buffer.capacity() > PART_BYTES_MAX && self.buffer.len() < PART_BYTES_MAX {
+            let part = self.buffer.as_slice().to_vec();
+            buffers.put_back(std::mem::replace(&mut self.buffer, part));
+        }
     }
 
     /// The position after the last byte read.
@@ -141,7 +172,13 @@ impl LineBuffer {
     }
 
     /// The whole lines read so far, if there are any.
-    pub(crate) fn take(&mut self) -> Option<Chunk> {
+    pub(crate) fn take(&mut self, buffers: &mut ReadBuffers) -> Option<Chunk> {
+        let chunk = self.take_lines(buffers);
+        self.leave(buffers);
+        chunk
+    }
+
+    fn take_lines(&mut self, buffers: &mut ReadBuffers) -> Option<Chunk> {
         let too_long = self.skip();
         if self.skipping.is_some() {
             return None;
@@ -161,7 +198,7 @@ impl LineBuffer {
         };
         let end = self.searched + last + width;
         self.searched = 0;
-        let bytes = self.split(end);
+        let bytes = self.split(end, buffers);
         let chunk = Chunk::new(bytes, self.offset, too_long, &self.rules.delimiter);
         self.offset += end as u64;
         Some(chunk)
@@ -200,17 +237,16 @@ impl LineBuffer {
 
     /// Gives away the first `end` bytes: less than half of the buffer as a copy of its own size, so that a lone line
     /// does not hold a whole buffer, else the buffer itself; then only the incomplete line moves.
-    fn split(&mut self, end: usize) -> Bytes {
+    fn split(&mut self, end: usize, buffers: &mut ReadBuffers) -> Bytes {
         if end < self.buffer.capacity() / 2 {
             let bytes = Bytes::copy_from_slice(&self.buffer[..end]);
             self.buffer.drain(..end);
             return bytes;
         }
-        let mut next = self.spares.take(READ_BYTES + self.buffer.len() - end);
-        next.extend_from_slice(&self.buffer[end..]);
-        let mut full = std::mem::replace(&mut self.buffer, next);
+        let part = self.buffer[end..].to_vec();
+        let mut full = std::mem::replace(&mut self.buffer, part);
         full.truncate(end);
-        self.spares.give(full)
+        buffers.0.give(full)
     }
 }
 
@@ -293,7 +329,7 @@ mod tests {
 
     /// All lines of `stream`, read in pieces that end at `borders`.
     fn read(stream: &[u8], borders: &[usize], rules: &LineRules) -> Vec<Line> {
-        let mut buffer = LineBuffer::new(rules.clone(), 0);
+        let (mut buffer, mut buffers) = (LineBuffer::new(rules.clone(), 0), ReadBuffers::default());
         let mut lines = Vec::new();
         let mut take = |chunk: Option<Chunk>| {
             let mut chunk = chunk?;
@@ -304,11 +340,11 @@ mod tests {
         };
         let mut from = 0;
         for to in borders.iter().copied().chain([stream.len()]) {
-            buffer.space().extend_from_slice(&stream[from..to]);
+            buffer.space(&mut buffers).extend_from_slice(&stream[from..to]);
             from = to;
-            take(buffer.take());
+            take(buffer.take(&mut buffers));
         }
-        assert!(buffer.take().is_none(), "everything whole was taken");
+        assert!(buffer.take(&mut buffers).is_none(), "everything whole was taken");
         take(buffer.take_last());
         assert_eq!(buffer.start(), stream.len() as u64);
         lines
@@ -364,17 +400,17 @@ mod tests {
     #[test]
     fn a_line_that_is_too_long_is_told_and_never_held() {
         let rules = rules(b"\n", 1000);
-        let mut buffer = LineBuffer::new(rules.clone(), 0);
-        buffer.space().extend_from_slice(b"first\n");
-        let mut first = buffer.take().unwrap();
+        let (mut buffer, mut buffers) = (LineBuffer::new(rules.clone(), 0), ReadBuffers::default());
+        buffer.space(&mut buffers).extend_from_slice(b"first\n");
+        let mut first = buffer.take(&mut buffers).unwrap();
         assert!(matches!(first.next_line(&rules), Some(Line::Record { offset: 0, .. })));
         for _ in 0..1000 {
-            buffer.space().extend_from_slice(&[b'x'; 10_000]);
-            assert!(buffer.take().is_none());
+            buffer.space(&mut buffers).extend_from_slice(&[b'x'; 10_000]);
+            assert!(buffer.take(&mut buffers).is_none());
             assert!(buffer.buffer.len() <= 10_000 + 1002);
         }
-        buffer.space().extend_from_slice(b"yz\nnext\n");
-        let mut chunk = buffer.take().unwrap();
+        buffer.space(&mut buffers).extend_from_slice(b"yz\nnext\n");
+        let mut chunk = buffer.take(&mut buffers).unwrap();
         let too_long = TooLong { offset: 6, bytes: 10_000_002 };
         assert_eq!(chunk.next_line(&rules), Some(Line::TooLong(too_long)));
         let next = Line::Record { offset: 10_000_009, bytes: Bytes::from_static(b"next") };
@@ -385,34 +421,58 @@ mod tests {
     #[test]
     fn a_full_read_is_given_away_without_a_copy_and_a_small_one_is_copied_to_its_size() {
         let rules = rules(b"\n", 1000);
-        let mut buffer = LineBuffer::new(rules, 0);
-        let space = buffer.space();
+        let (mut buffer, mut buffers) = (LineBuffer::new(rules, 0), ReadBuffers::default());
+        let space = buffer.space(&mut buffers);
         while space.len() < READ_BYTES / 4 * 3 {
             space.extend_from_slice(b"0123456789\n");
         }
         let read_into = space.as_ptr();
         space.extend_from_slice(b"rest");
-        let chunk = buffer.take().unwrap();
+        let chunk = buffer.take(&mut buffers).unwrap();
         assert_eq!(chunk.bytes.as_ptr(), read_into);
-        let kept = buffer.space().as_ptr();
-        buffer.space().extend_from_slice(b" of it\n");
-        let chunk = buffer.take().unwrap();
+        let kept = buffer.space(&mut buffers).as_ptr();
+        buffer.space(&mut buffers).extend_from_slice(b" of it\n");
+        let chunk = buffer.take(&mut buffers).unwrap();
         assert_eq!(chunk.bytes, "rest of it\n");
         assert_ne!(chunk.bytes.as_ptr(), kept);
-        assert_eq!(buffer.space().as_ptr(), kept, "the buffer stays");
+        assert_eq!(buffer.space(&mut buffers).as_ptr(), kept, "the buffer is used again");
     }
 
     #[test]
-    fn a_buffer_at_rest_holds_its_incomplete_line_and_no_more() {
-        let mut buffer = LineBuffer::new(rules(b"\n", 1000), 0);
-        for _ in 0..3 {
-            buffer.space().extend(std::iter::repeat_n(b"0123456789\n", READ_BYTES / 11).flatten());
-            buffer.space().extend_from_slice(b"rest");
-            drop(buffer.take());
+    fn between_reads_a_thousand_streams_hold_their_incomplete_lines_and_a_few_buffers() {
+        let mut buffers = ReadBuffers::default();
+        let mut streams: Vec<_> = (0..1000).map(|_| LineBuffer::new(rules(b"\n", 1000), 0)).collect();
+        for round in 0..3 {
+            for buffer in &mut streams {
+                let space = buffer.space(&mut buffers);
+                if round < 2 {
+                    space.extend(
+                        std::iter::repeat_n(b"0123456789\n", READ_BYTES / 11 / (round + 1)).flatten(),
+                    );
+                    space.extend_from_slice(b"rest");
+                    assert!(buffer.take(&mut buffers).is_some());
+                } else {
+                    buffer.leave(&mut buffers);
+                }
+                assert!(buffer.buffer.capacity() < 1000, "{} bytes", buffer.buffer.capacity());
+            }
         }
-        buffer.rest();
-        assert!(buffer.buffer.capacity() < 1000, "{} bytes", buffer.buffer.capacity());
-        buffer.space().extend_from_slice(b" of it\n");
-        assert_eq!(buffer.take().unwrap().bytes, "rest of it\n");
+        let last = &mut streams[999];
+        last.space(&mut buffers).extend_from_slice(b" of it\n");
+        assert_eq!(last.take(&mut buffers).unwrap().bytes, "rest of it\n");
+    }
+
+    #[test]
+    fn a_long_line_grows_in_its_buffer_whatever_the_reads() {
+        let mut buffers = ReadBuffers::default();
+        let mut buffer = LineBuffer::new(rules(b"\n", 10 * READ_BYTES), 0);
+        for _ in 0..5 * READ_BYTES / 1000 {
+            buffer.space(&mut buffers).extend_from_slice(&[b'x'; 1000]);
+            assert!(buffer.take(&mut buffers).is_none());
+        }
+        let whole = buffer.bytes().len();
+        buffer.space(&mut buffers).extend_from_slice(b"\n");
+        assert_eq!(buffer.take(&mut buffers).unwrap().len(), whole + 1);
+        assert_eq!(buffer.bytes(), b"");
     }
 }

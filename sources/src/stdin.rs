@@ -26,7 +26,7 @@ use tokio::sync::mpsc;
 use crate::LINE_BYTES_MAX_DEFAULT;
 use crate::faults::{Faults, received_bytes};
 use crate::intake::{Intake, Place, Stamp, check_field_name, field_name, host};
-use crate::lines::{Chunk, Delimiter, LineBuffer, LineRules};
+use crate::lines::{Chunk, Delimiter, LineBuffer, LineRules, ReadBuffers};
 
 const NAME: &str = "stdin";
 
@@ -148,13 +148,13 @@ fn read(input: &OwnedFd, rules: LineRules, chunks: &mpsc::Sender<Chunk>) {
     #[cfg(target_os = "linux")]
     // Refused when it is no pipe, or when the user's pipes hold too much already: then it stays as it is.
     let _ = rustix::pipe::fcntl_setpipe_size(input, PIPE_BYTES);
-    let mut buffer = LineBuffer::new(rules, 0);
+    let (mut buffer, mut buffers) = (LineBuffer::new(rules, 0), ReadBuffers::default());
     loop {
-        let space = buffer.space();
+        let space = buffer.space(&mut buffers);
         match rustix::io::read(input, rustix::buffer::spare_capacity(space)) {
             Ok(0) => break,
             Ok(_) => {
-                if let Some(chunk) = buffer.take()
+                if let Some(chunk) = buffer.take(&mut buffers)
                     && chunks.blocking_send(chunk).is_err()
                 {
                     return;

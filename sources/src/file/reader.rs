@@ -1,6 +1,6 @@
 //! The reading thread: finds files, reads them in turn, notices that they were renamed, truncated, removed.
 //! In: globs. Out: chunks of whole lines with the file they came from; it blocks while the pipeline is full.
-//! Holds: one incomplete line a file. Never: decodes, settles, moves a position; see `books`.
+//! Holds: one incomplete line a file, and a few read buffers for all of them. Never: decodes, settles, moves a position; see `books`.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
@@ -16,7 +16,7 @@ use super::config::{Mode, ReadFrom, Settings};
 use super::fingerprint::Inode;
 use super::positions::FileId;
 use super::watched::{Orphan, Step, Watched};
-use crate::lines::Chunk;
+use crate::lines::{Chunk, ReadBuffers};
 
 /// The first pause when nothing is new; doubled up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(1);
@@ -55,6 +55,7 @@ pub(crate) struct Reader {
     stop: Receiver<()>,
     files: Vec<Watched>,
     orphans: Vec<Orphan>,
+    buffers: ReadBuffers,
     /// Paths with an error that was told.
     told: HashSet<PathBuf>,
     started: bool,
@@ -73,7 +74,17 @@ impl Reader {
         stop: Receiver<()>,
     ) -> Self {
         let (files, orphans, told) = (Vec::new(), Vec::new(), HashSet::new());
-        Self { settings, books, out, stop, files, orphans, told, started: false }
+        Self {
+            settings,
+            books,
+            out,
+            stop,
+            files,
+            orphans,
+            buffers: ReadBuffers::default(),
+            told,
+            started: false,
+        }
     }
 
     /// Reads until there is nothing more to read (`once`) or nobody listens.
@@ -117,7 +128,7 @@ impl Reader {
             let Some(opened) = self.open(&path) else { continue };
             let mut file = self.begin(opened, age(&metadata));
             loop {
-                match file.step() {
+                match file.step(&mut self.buffers) {
                     Ok(Step::Read(chunk)) => self.send(&file, chunk)?,
                     Ok(Step::End) => break,
                     Ok(Step::Truncated) => {
@@ -163,7 +174,7 @@ impl Reader {
         let mut index = 0;
         while index < self.files.len() {
             let file = &mut self.files[index];
-            match file.step() {
+            match file.step(&mut self.buffers) {
                 Ok(Step::Read(chunk)) => {
                     file.told = false;
                     let file = &self.files[index];

@@ -11,7 +11,7 @@ use std::time::{Instant, SystemTime};
 use super::books::Opened;
 use super::fingerprint::{Inode, TAIL_BYTES};
 use super::positions::FileId;
-use crate::lines::{Chunk, LineBuffer, LineRules};
+use crate::lines::{Chunk, LineBuffer, LineRules, ReadBuffers};
 
 /// What one read gave.
 #[derive(Debug)]
@@ -33,7 +33,6 @@ pub(crate) struct Watched {
     pub(crate) age: SystemTime,
     /// Whether the last search has found it.
     pub(crate) found: bool,
-    pub(crate) at_end: bool,
     pub(crate) last_read: Instant,
     /// A read error was told.
     pub(crate) told: bool,
@@ -49,7 +48,6 @@ impl Watched {
             opened,
             age,
             found: true,
-            at_end: false,
             last_read: Instant::now(),
             told: false,
             lines: LineBuffer::new(rules, position),
@@ -80,10 +78,16 @@ impl Watched {
         self.opened.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
     }
 
-    /// Reads once.
-    pub(crate) fn step(&mut self) -> io::Result<Step> {
+    /// Reads once, into one of `buffers`.
+    pub(crate) fn step(&mut self, buffers: &mut ReadBuffers) -> io::Result<Step> {
+        let step = self.read(buffers);
+        self.lines.leave(buffers);
+        step
+    }
+
+    fn read(&mut self, buffers: &mut ReadBuffers) -> io::Result<Step> {
         let position = self.lines.end();
-        let space = self.lines.space();
+        let space = self.lines.space(buffers);
         let before = space.len();
         let room = rustix::buffer::spare_capacity(space);
         let read = match rustix::io::pread(&*self.opened.file, room, position) {
@@ -91,27 +95,23 @@ impl Watched {
             read => read?,
         };
         if read == 0 {
-            if std::mem::replace(&mut self.at_end, true) {
-                self.lines.rest();
-            }
             let size = self.opened.file.metadata()?.len();
             return Ok(if size < position { Step::Truncated } else { Step::End });
         }
         // The file may have been truncated and written anew, past where we were. Looked at after the read, so that
         // what was read is known to follow; costs one small read for each large one.
-        self.at_end = false;
         if !tail_is_at(&self.opened.file, &self.tail, position) {
-            self.lines.space().truncate(before);
+            self.lines.cut(before);
             return Ok(Step::Truncated);
         }
         self.last_read = Instant::now();
-        let new = &self.lines.space()[before..];
+        let new = &self.lines.bytes()[before..];
         if new.len() >= TAIL_BYTES {
             self.tail.clear();
         }
         self.tail.extend_from_slice(&new[new.len().saturating_sub(TAIL_BYTES)..]);
         self.tail.drain(..self.tail.len().saturating_sub(TAIL_BYTES));
-        Ok(Step::Read(self.lines.take()))
+        Ok(Step::Read(self.lines.take(buffers)))
     }
 
     /// What is left at the end of a file that gets no more: the last line.
