@@ -2,7 +2,8 @@
 //! In: reads of up to 256 KiB. Out: chunks of whole lines, each line a slice.
 //! Holds: of each stream one incomplete line, at most `max_line_bytes` and one read of it; of all streams that one thread reads a few buffers,
 //! used in turn.
-//! Never: cuts a line, copies a line more than once, keeps a line that is too long (it is told with place and length).
+//! Never: cuts a line, copies more of a line than the beginning that an earlier read brought, keeps a line that is too long (it is told with
+//! place and length).
 
 use std::ops::Range;
 
@@ -108,21 +109,20 @@ pub(crate) struct LineBuffer {
 #[derive(Debug)]
 pub(crate) struct ReadBuffers(Spares);
 
-/// Buffers that are remembered after they were given away, and their bytes: as many of twice the usual size.
+/// Buffers that are remembered after they were given away. They stay for good: at most 4 MiB.
 const SPARES_MAX: usize = 8;
-const SPARE_BYTES_MAX: usize = SPARES_MAX * 2 * READ_BYTES;
-/// The beginning of a line that is shorter than this does not keep the buffer that it was read into.
-const PART_BYTES_MAX: usize = READ_BYTES / 4;
+/// A larger one, made for a long line, is not used again: reads would become as large.
+const SPARE_BYTES_MAX: usize = 2 * READ_BYTES;
 
 impl Default for ReadBuffers {
     fn default() -> Self {
-        Self(Spares::new(SPARES_MAX, SPARE_BYTES_MAX))
+        Self(Spares::new(SPARES_MAX, SPARES_MAX * SPARE_BYTES_MAX))
     }
 }
 
 impl ReadBuffers {
-    fn put_back(&mut self, buffer: Vec<u8>) {
-        drop(self.0.give(buffer));
+    fn give(&mut self, buffer: Vec<u8>) -> Bytes {
+        if buffer.capacity() > SPARE_BYTES_MAX { Bytes::from(buffer) } else { self.0.give(buffer) }
     }
 }
 
@@ -132,13 +132,14 @@ impl LineBuffer {
         Self { rules, buffer: Vec::new(), offset, searched: 0, skipping: None }
     }
 
-    /// Where the next read appends what it reads; there is room for a good piece. Then comes [`Self::take`], or [`Self::leave`] if there
-    /// was nothing.
+    /// Where the next read appends what it reads; there is room for a good piece.
     pub(crate) fn space(&mut self, buffers: &mut ReadBuffers) -> &mut Vec<u8> {
-        if self.buffer.capacity() - self.buffer.len() < READ_BYTES / 4 {
-            let mut larger = buffers.0.take(self.buffer.len() + READ_BYTES);
+        let length = self.buffer.len();
+        if self.buffer.capacity() - length < READ_BYTES / 4 {
+            // A long line's buffer doubles, so that it is not moved for each read.
+            let mut larger = buffers.0.take(length + READ_BYTES.max(length));
             larger.extend_from_slice(&self.buffer);
-            self.buffer = larger;
+            drop(buffers.give(std::mem::replace(&mut self.buffer, larger)));
         }
         &mut self.buffer
     }
@@ -155,9 +156,9 @@ impl LineBuffer {
 
     /// Gives back what is not needed to wait for more: of a thousand files most have little to say.
     pub(crate) fn leave(&mut self, buffers: &mut ReadBuffers) {
-        if self.buffer.capacity() > PART_BYTES_MAX && self.buffer.len() < PART_BYTES_MAX {
+        if self.buffer.capacity() > self.buffer.len() {
             let part = self.buffer.as_slice().to_vec();
-            buffers.put_back(std::mem::replace(&mut self.buffer, part));
+            drop(buffers.give(std::mem::replace(&mut self.buffer, part)));
         }
     }
 
@@ -173,12 +174,6 @@ impl LineBuffer {
 
     /// The whole lines read so far, if there are any.
     pub(crate) fn take(&mut self, buffers: &mut ReadBuffers) -> Option<Chunk> {
-        let chunk = self.take_lines(buffers);
-        self.leave(buffers);
-        chunk
-    }
-
-    fn take_lines(&mut self, buffers: &mut ReadBuffers) -> Option<Chunk> {
         let too_long = self.skip();
         if self.skipping.is_some() {
             return None;
@@ -236,7 +231,7 @@ impl LineBuffer {
     }
 
     /// Gives away the first `end` bytes: less than half of the buffer as a copy of its own size, so that a lone line
-    /// does not hold a whole buffer, else the buffer itself; then only the incomplete line moves.
+    /// does not hold a whole buffer, else the buffer itself; then the incomplete line moves out of it.
     fn split(&mut self, end: usize, buffers: &mut ReadBuffers) -> Bytes {
         if end < self.buffer.capacity() / 2 {
             let bytes = Bytes::copy_from_slice(&self.buffer[..end]);
@@ -246,7 +241,7 @@ impl LineBuffer {
         let part = self.buffer[end..].to_vec();
         let mut full = std::mem::replace(&mut self.buffer, part);
         full.truncate(end);
-        buffers.0.give(full)
+        buffers.give(full)
     }
 }
 
@@ -327,8 +322,8 @@ mod tests {
         LineRules { delimiter: Delimiter::new(delimiter).unwrap(), max_line_bytes }
     }
 
-    /// All lines of `stream`, read in pieces that end at `borders`.
-    fn read(stream: &[u8], borders: &[usize], rules: &LineRules) -> Vec<Line> {
+    /// All lines of `stream`, read in pieces that end at `borders`; after every second one nothing comes for a while if it `rests`.
+    fn read(stream: &[u8], borders: &[usize], rules: &LineRules, rests: bool) -> Vec<Line> {
         let (mut buffer, mut buffers) = (LineBuffer::new(rules.clone(), 0), ReadBuffers::default());
         let mut lines = Vec::new();
         let mut take = |chunk: Option<Chunk>| {
@@ -339,10 +334,13 @@ mod tests {
             Some(())
         };
         let mut from = 0;
-        for to in borders.iter().copied().chain([stream.len()]) {
+        for (piece, to) in borders.iter().copied().chain([stream.len()]).enumerate() {
             buffer.space(&mut buffers).extend_from_slice(&stream[from..to]);
             from = to;
             take(buffer.take(&mut buffers));
+            if rests && piece % 2 == 0 {
+                buffer.leave(&mut buffers);
+            }
         }
         assert!(buffer.take(&mut buffers).is_none(), "everything whole was taken");
         take(buffer.take_last());
@@ -387,13 +385,31 @@ mod tests {
             borders in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
             delimiter in prop::sample::select(vec![&b"\n"[..], b";", b"a\nb", b"\r\n", b"aa"]),
             max_line_bytes in 1usize..30,
+            rests: bool,
         ) {
             let mut borders: Vec<_> = borders.iter().map(|border| border.index(stream.len() + 1)).collect();
             borders.sort_unstable();
             let rules = rules(delimiter, max_line_bytes);
-            let lines = read(&stream, &borders, &rules);
+            let lines = read(&stream, &borders, &rules, rests);
             let expected = split(&stream, delimiter, max_line_bytes);
             prop_assert_eq!(forgive_cr(lines), forgive_cr(expected));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        #[test]
+        fn so_do_large_pieces_of_long_lines(
+            lengths in prop::collection::vec(0..400_000_usize, 1..8),
+            borders in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
+            rests: bool,
+        ) {
+            let line = |(nth, length): (usize, &usize)| [vec![b'a' + nth as u8; *length], b"\n".to_vec()].concat();
+            let stream = lengths.iter().enumerate().flat_map(line).collect::<Vec<u8>>();
+            let mut borders: Vec<_> = borders.iter().map(|border| border.index(stream.len() + 1)).collect();
+            borders.sort_unstable();
+            let rules = rules(b"\n", 300_000);
+            prop_assert!(read(&stream, &borders, &rules, rests) == split(&stream, b"\n", 300_000));
         }
     }
 
@@ -435,44 +451,52 @@ mod tests {
         let chunk = buffer.take(&mut buffers).unwrap();
         assert_eq!(chunk.bytes, "rest of it\n");
         assert_ne!(chunk.bytes.as_ptr(), kept);
-        assert_eq!(buffer.space(&mut buffers).as_ptr(), kept, "the buffer is used again");
+        assert_eq!(buffer.space(&mut buffers).as_ptr(), kept, "the buffer stays");
     }
 
     #[test]
     fn between_reads_a_thousand_streams_hold_their_incomplete_lines_and_a_few_buffers() {
         let mut buffers = ReadBuffers::default();
         let mut streams: Vec<_> = (0..1000).map(|_| LineBuffer::new(rules(b"\n", 1000), 0)).collect();
-        for round in 0..3 {
+        let mut places = std::collections::HashSet::new();
+        // Much, a little, nothing.
+        for lines in [READ_BYTES / 11 * 3 / 4, 10, 0] {
             for buffer in &mut streams {
                 let space = buffer.space(&mut buffers);
-                if round < 2 {
-                    space.extend(
-                        std::iter::repeat_n(b"0123456789\n", READ_BYTES / 11 / (round + 1)).flatten(),
-                    );
+                let capacity = space.capacity();
+                places.insert(space.as_ptr());
+                if lines > 0 {
+                    space.extend(std::iter::repeat_n(b"0123456789\n", lines).flatten());
                     space.extend_from_slice(b"rest");
+                    assert_eq!(space.capacity(), capacity);
                     assert!(buffer.take(&mut buffers).is_some());
-                } else {
-                    buffer.leave(&mut buffers);
                 }
+                buffer.leave(&mut buffers);
                 assert!(buffer.buffer.capacity() < 1000, "{} bytes", buffer.buffer.capacity());
             }
         }
+        assert!(places.len() <= SPARES_MAX, "{} buffers", places.len());
         let last = &mut streams[999];
         last.space(&mut buffers).extend_from_slice(b" of it\n");
         assert_eq!(last.take(&mut buffers).unwrap().bytes, "rest of it\n");
     }
 
     #[test]
-    fn a_long_line_grows_in_its_buffer_whatever_the_reads() {
+    fn a_long_line_is_moved_a_few_times_whatever_the_reads_and_its_buffer_is_not_used_again() {
         let mut buffers = ReadBuffers::default();
         let mut buffer = LineBuffer::new(rules(b"\n", 10 * READ_BYTES), 0);
+        let mut places = Vec::new();
         for _ in 0..5 * READ_BYTES / 1000 {
-            buffer.space(&mut buffers).extend_from_slice(&[b'x'; 1000]);
+            let space = buffer.space(&mut buffers);
+            space.extend_from_slice(&[b'x'; 1000]);
+            places.push(space.as_ptr());
             assert!(buffer.take(&mut buffers).is_none());
         }
+        places.dedup();
+        assert!(places.len() <= 4, "{} buffers", places.len());
         let whole = buffer.bytes().len();
         buffer.space(&mut buffers).extend_from_slice(b"\n");
         assert_eq!(buffer.take(&mut buffers).unwrap().len(), whole + 1);
-        assert_eq!(buffer.bytes(), b"");
+        assert!(buffer.space(&mut buffers).capacity() <= SPARE_BYTES_MAX);
     }
 }

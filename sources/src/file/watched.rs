@@ -11,7 +11,10 @@ use std::time::{Instant, SystemTime};
 use super::books::Opened;
 use super::fingerprint::{Inode, TAIL_BYTES};
 use super::positions::FileId;
-use crate::lines::{Chunk, LineBuffer, LineRules, ReadBuffers};
+use crate::lines::{Chunk, LineBuffer, LineRules, READ_BYTES, ReadBuffers};
+
+/// Up to here the beginning of a line is moved out of the read buffer after each read.
+const LONG_PART_BYTES: usize = READ_BYTES / 4;
 
 /// What one read gave.
 #[derive(Debug)]
@@ -34,6 +37,8 @@ pub(crate) struct Watched {
     /// Whether the last search has found it.
     pub(crate) found: bool,
     pub(crate) last_read: Instant,
+    /// The last look found nothing.
+    at_end: bool,
     /// A read error was told.
     pub(crate) told: bool,
     lines: LineBuffer,
@@ -49,6 +54,7 @@ impl Watched {
             age,
             found: true,
             last_read: Instant::now(),
+            at_end: false,
             told: false,
             lines: LineBuffer::new(rules, position),
             tail: Vec::new(),
@@ -81,7 +87,12 @@ impl Watched {
     /// Reads once, into one of `buffers`.
     pub(crate) fn step(&mut self, buffers: &mut ReadBuffers) -> io::Result<Step> {
         let step = self.read(buffers);
-        self.lines.leave(buffers);
+        let at_end = matches!(step, Ok(Step::End));
+        // The beginning of a long line stays where it was read while more of it comes.
+        if self.lines.bytes().len() < LONG_PART_BYTES || (at_end && self.at_end) {
+            self.lines.leave(buffers);
+        }
+        self.at_end = at_end;
         step
     }
 
