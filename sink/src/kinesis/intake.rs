@@ -24,7 +24,7 @@ use super::record::{FateId, Moment, Record};
 const COPY_BELOW_EVENTS: usize = 32;
 /// So are arrays whose records keep more than this many times their own bytes.
 const COPY_ABOVE_SPREAD: usize = 4;
-/// Records further apart than this are taken to lie in different pieces of memory, each with so much beside them: a read of a source.
+/// Records further apart than this are taken to lie in different pieces of memory, with so much of it beside them: a read of a source.
 const APART_BYTES: usize = 256 * 1024;
 
 /// A random key is so long.
@@ -184,16 +184,20 @@ fn hand_over(entries: &mut Vec<Entry>, few: bool, core: &mut Core) {
     }
 }
 
-/// Whether the records would keep much memory for what they are: few lines of a read that were not filtered out.
+/// Whether the records keep much memory for what they are, such as few lines of a read whose others were filtered out. What lies before the
+/// first and after the last is not known.
 fn is_sparse(entries: &[Entry]) -> bool {
-    let (mut weight, mut kept, mut last_end) = (0, 0, None);
+    let (mut weight, mut kept) = (0, 0);
+    let mut last: Option<(usize, usize)> = None;
     for record in entries.iter().flatten().filter(|record| !record.data.is_empty()) {
         let start = record.data.as_ptr() as usize;
-        // The first of another piece, of which there are a few in a large array, is far away in either direction.
-        let gap = last_end.map_or(0, |end| start.checked_sub(end).unwrap_or(APART_BYTES).min(APART_BYTES));
+        let end = start + record.data.len();
+        let gap = last.map_or(0, |(last_start, last_end)| {
+            start.saturating_sub(last_end).max(last_start.saturating_sub(end)).min(APART_BYTES)
+        });
         weight += record.weight();
         kept += gap + record.data.len();
-        last_end = Some(start + record.data.len());
+        last = Some((start, end));
     }
     kept > weight * COPY_ABOVE_SPREAD
 }
@@ -235,11 +239,11 @@ mod tests {
 
     use super::*;
 
-    /// Records of every `step`th of the `lines` of each read.
-    fn lines(reads: &[Bytes], line_bytes: usize, step: usize) -> Vec<Entry> {
-        let place = |read: &Bytes, at| read.slice(at..at + line_bytes);
-        let starts = |read: &Bytes| (0..=read.len() - line_bytes).step_by(line_bytes * step);
+    /// Records of every `step`th of the lines of each read, at most `most` of them.
+    fn lines(reads: &[Bytes], line_bytes: usize, step: usize, most: usize) -> Vec<Entry> {
+        let starts = |read: &Bytes| (0..=read.len() - line_bytes).step_by(line_bytes * step).take(most);
         let record = |data| Ok(Record::new(data, Bytes::from_static(b"key"), None, 0, Moment::ZERO));
+        let place = |read: &Bytes, at| read.slice(at..at + line_bytes);
         reads.iter().flat_map(|read| starts(read).map(|at| record(place(read, at)))).collect()
     }
 
@@ -247,11 +251,17 @@ mod tests {
     fn lines_of_several_reads_are_not_sparse_and_a_few_of_each_read_are() {
         let memory = Bytes::from(vec![b'x'; 8 * APART_BYTES]);
         let read = |nth: usize| memory.slice(nth * APART_BYTES..(nth + 1) * APART_BYTES);
-        for reads in [vec![read(0)], vec![read(0), read(7)], vec![read(6), read(3), read(0)]] {
+        let several = [vec![read(0), read(4), read(7)], vec![read(6), read(3), read(0)]];
+        for reads in several.iter().chain([&vec![read(0)]]) {
             for (step, sparse) in [(1, false), (2, false), (10, true)] {
-                let entries = lines(&reads, 1_000, step);
+                let mut entries = lines(reads, 1_000, step, usize::MAX);
                 assert_eq!(is_sparse(&entries), sparse, "each {step}th line of {} reads", reads.len());
+                entries.reverse();
+                assert_eq!(is_sparse(&entries), sparse, "and backwards");
             }
+        }
+        for reads in &several {
+            assert!(is_sparse(&lines(reads, 100, 1, 15)), "a few lines of each");
         }
         assert!(!is_sparse(&[]));
     }
