@@ -4,10 +4,13 @@
 # Run it from the repository's root after `cargo build --release`, with nothing else running.
 out=${1:?the folder: sh benches/rounds.sh benches/runs/2026-01-31 [rounds]}/bench.ndjson
 rounds=${2:-4}
+[ ! -e "$out" ] || { echo "$out is there already" >&2; exit 1; }
 run() {
   label=$1
   shift
-  target/release/afluente bench "$@" --json 2>/dev/null | tail -1 | sed "s/^{/{\"run\":\"$label\",/" | tee -a "$out"
+  line=$(target/release/afluente bench "$@" --json | tail -1)
+  [ -n "$line" ] || { echo "no result: $label" >&2; exit 1; }
+  echo "$line" | sed "s/^{/{\"run\":\"$label\",/" | tee -a "$out"
 }
 for _ in $(seq "$rounds"); do
   run "full job" --events 1000000
@@ -17,7 +20,7 @@ for _ in $(seq "$rounds"); do
   run "sink only, 562 B" --events 2000000 --sink-only --event-bytes 562
   run "sink only, 562 B, bare" --events 2000000 --sink-only --event-bytes 562 --bare
 done
-for _ in $(seq $((rounds / 2))); do
+for _ in $(seq $(((rounds + 1) / 2))); do
   run "full job, 1M keys" --events 2000000 --keys 1000000
   run "sink only, 20 ms, 8 in flight" --seconds 6 --sink-only --round-trip 20 --in-flight 8
   run "sink only, 562 B, 20 ms, 8 in flight" --seconds 6 --sink-only --round-trip 20 --in-flight 8 --event-bytes 562
