@@ -31,7 +31,7 @@ use crate::lines::{Chunk, Delimiter, LineBuffer, LineRules, ReadBuffers};
 const NAME: &str = "stdin";
 
 /// Reads that may wait for the pipeline: one, so that reading goes on while an array is handed over. More would only grow old there; what is
-/// small is read together with what comes meanwhile. Measured: four cost half as much time again at full speed, and save nothing.
+/// small is read together with what comes meanwhile. Measured at full speed: with four the 99th percentile is a quarter higher, the CPU the same.
 const WAITING_CHUNKS: usize = 1;
 
 /// Bytes a pipe on standard input is asked to hold: what Linux grants anyone. A writer and this source then
